@@ -1,0 +1,147 @@
+"""Bytes of what the stores keep: decisions and outcomes as JSON, contexts as little-endian float32.
+
+Contexts are float32 from birth, so that a context read back from a store is bit for bit the one that was scored.
+`SCHEMA_VERSION` is raised whenever older code could misread what newer code wrote.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from dataclasses import asdict
+from typing import Any
+
+from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.money import TokenPrices
+from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
+
+SCHEMA_VERSION = 1
+
+
+def pack_floats(values: tuple[float, ...]) -> bytes:
+    """Little-endian float32."""
+    return struct.pack(f"<{len(values)}f", *values)
+
+
+def unpack_floats(data: bytes) -> tuple[float, ...]:
+    """Inverse of `pack_floats`."""
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """JSON of a decision; quotes and rounds are arrays in field order, the context is base64."""
+    prices = decision.prices
+    return _dump(
+        {
+            "id": decision.decision_id,
+            "rid": decision.request_id,
+            "tenant": decision.tenant_id,
+            "pool": decision.pool_id,
+            "chosen": decision.chosen,
+            "quotes": [_quote_row(q) for q in decision.quotes],
+            "rounds": [[r.arms, r.probabilities] for r in decision.rounds],
+            "x": base64.b64encode(pack_floats(decision.context)).decode(),
+            "in": decision.prompt_tokens,
+            "cached": decision.cached_tokens,
+            "max_out": decision.max_output_tokens,
+            "prices": [
+                prices.input_nusd_per_mtok,
+                prices.output_nusd_per_mtok,
+                prices.cached_input_nusd_per_mtok,
+            ],
+            "lambda": decision.price_per_usd,
+            "snap": decision.snapshot_version,
+            "policy": decision.policy_id,
+            "explore": [decision.exploration, decision.exploration_scale],
+            "why": decision.reason.value,
+            "at": decision.decided_ms,
+            "due": decision.deadline_ms,
+            "win": decision.window_start_ms,
+            "seed": decision.seed,
+        }
+    )
+
+
+def decode_decision(data: bytes) -> Decision:
+    """Inverse of `encode_decision`."""
+    doc = json.loads(data)
+    return Decision(
+        decision_id=doc["id"],
+        request_id=doc["rid"],
+        tenant_id=doc["tenant"],
+        pool_id=doc["pool"],
+        chosen=doc["chosen"],
+        quotes=tuple(ArmQuote(*row) for row in doc["quotes"]),
+        rounds=tuple(Round(tuple(arms), tuple(ps)) for arms, ps in doc["rounds"]),
+        context=unpack_floats(base64.b64decode(doc["x"])),
+        prompt_tokens=doc["in"],
+        cached_tokens=doc["cached"],
+        max_output_tokens=doc["max_out"],
+        prices=TokenPrices(*doc["prices"]),
+        price_per_usd=doc["lambda"],
+        snapshot_version=doc["snap"],
+        policy_id=doc["policy"],
+        exploration=doc["explore"][0],
+        exploration_scale=doc["explore"][1],
+        reason=Reason(doc["why"]),
+        decided_ms=doc["at"],
+        deadline_ms=doc["due"],
+        window_start_ms=doc["win"],
+        seed=doc["seed"],
+    )
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """JSON of an outcome."""
+    bill = None if outcome.bill is None else list(asdict(outcome.bill).values())
+    return _dump(
+        {
+            "hold": outcome.hold_nusd,
+            "expected": outcome.expected_cost_nusd,
+            "charges": outcome.expiry_charges,
+            "billing": outcome.billing.value,
+            "bill": bill,
+            "cost": outcome.cost_nusd,
+            "reward": outcome.reward,
+            "kind": outcome.kind.value,
+            "latency": outcome.latency_ms,
+            "metrics": dict(outcome.metrics),
+            "keys": sorted(outcome.idempotency_keys),
+        }
+    )
+
+
+def decode_outcome(data: bytes) -> Outcome:
+    """Inverse of `encode_outcome`."""
+    doc = json.loads(data)
+    return Outcome(
+        hold_nusd=doc["hold"],
+        expected_cost_nusd=doc["expected"],
+        expiry_charges=doc["charges"],
+        billing=Billing(doc["billing"]),
+        bill=None if doc["bill"] is None else Bill(*doc["bill"]),
+        cost_nusd=doc["cost"],
+        reward=doc["reward"],
+        kind=OutcomeKind(doc["kind"]),
+        latency_ms=doc["latency"],
+        metrics=tuple(sorted(doc["metrics"].items())),
+        idempotency_keys=frozenset(doc["keys"]),
+    )
+
+
+def _quote_row(quote: ArmQuote) -> list[Any]:
+    return [
+        quote.arm_id,
+        quote.expected_reward,
+        quote.uncertainty,
+        quote.expected_output_tokens,
+        quote.expected_cost_nusd,
+        quote.hold_nusd,
+        quote.score,
+        quote.excluded_because,
+    ]
+
+
+def _dump(doc: dict[str, Any]) -> bytes:
+    return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()

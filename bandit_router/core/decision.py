@@ -1,0 +1,125 @@
+"""What Route decided, and the probability with which the whole procedure chose it.
+
+The arm is drawn from p_F over all allowed arms F. If its hold does not fit in what is free, the store changes nothing
+and tells what is free; the arm is drawn again from p_F' over those that fit, F' ⊂ F. Seen from outside, arm A is
+chosen with
+
+    P(A) = p_F(A) + Σ_{j ∈ F∖F'} p_F(j) · P'(A)
+
+where P' is the same expression for the next round (it may repeat, as others spend meanwhile). F' is what fitted in the
+money free at the very moment of the hold, which the store keeps with the record; so the propensity is a pure function
+of the record, also when the first draw fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bandit_router.core.money import TokenPrices
+
+
+class Reason(Enum):
+    """Why the arm was chosen."""
+
+    POLICY = "policy"
+    FORCED = "forced"
+    FALLBACK = "fallback"
+    APPRENTICE = "apprentice"
+    HOLDOUT = "holdout"
+    OUTAGE = "outage"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmQuote:
+    """What one arm promised in one decision. `excluded_because` is empty for a feasible arm."""
+
+    arm_id: str
+    expected_reward: float
+    uncertainty: float
+    expected_output_tokens: float
+    expected_cost_nusd: int
+    hold_nusd: int
+    score: float
+    excluded_because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One draw: positions (in the decision's quotes) of the arms it was made over, and their probabilities."""
+
+    arms: tuple[int, ...]
+    probabilities: tuple[float, ...]
+
+    def probability_of(self, arm: int) -> float:
+        """Probability of the arm at position `arm`; 0 for one that was not in the round."""
+        return self.probabilities[self.arms.index(arm)] if arm in self.arms else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The immutable part of a decision record: everything that billing, learning and evaluation need of it."""
+
+    decision_id: str
+    request_id: str
+    tenant_id: str
+    pool_id: str
+    chosen: int
+    quotes: tuple[ArmQuote, ...]
+    rounds: tuple[Round, ...]
+    context: tuple[float, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    max_output_tokens: int
+    prices: TokenPrices
+    price_per_usd: float
+    snapshot_version: int
+    policy_id: str
+    exploration: str
+    exploration_scale: float
+    reason: Reason
+    decided_ms: int
+    deadline_ms: int
+    window_start_ms: int
+    seed: int = 0
+
+    @property
+    def arm_id(self) -> str:
+        """The chosen arm."""
+        return self.quotes[self.chosen].arm_id
+
+    @property
+    def quote(self) -> ArmQuote:
+        """The chosen arm's quote."""
+        return self.quotes[self.chosen]
+
+    @property
+    def hold_nusd(self) -> int:
+        """What is set aside for the chosen arm."""
+        return self.quote.hold_nusd
+
+
+def propensities_of(decision: Decision, *, last_round: Round) -> dict[str, float]:
+    """Exact probability of every arm that could be chosen, the whole procedure counted; the values sum to 1.
+
+    `last_round`: the draw over the arms that fitted in what was free just before the hold (`arms_that_fit`): the one
+    that would have followed, had the drawn arm not been among them. It carries no weight when all arms fitted.
+    """
+    quotes = decision.quotes
+    totals = dict.fromkeys(range(len(quotes)), 0.0)
+    carried = 1.0
+    rounds = decision.rounds
+    for index, draw in enumerate(rounds):
+        nxt = rounds[index + 1] if index + 1 < len(rounds) else last_round
+        for arm, probability in zip(draw.arms, draw.probabilities, strict=True):
+            if arm in nxt.arms:
+                totals[arm] += carried * probability
+        carried *= sum(p for a, p in zip(draw.arms, draw.probabilities, strict=True) if a not in nxt.arms)
+    for arm, probability in zip(last_round.arms, last_round.probabilities, strict=True):
+        totals[arm] += carried * probability
+    return {quotes[arm].arm_id: total for arm, total in totals.items() if total > 0.0}
+
+
+def arms_that_fit(decision: Decision, *, free_nusd: int) -> tuple[int, ...]:
+    """Positions of the arms of the last round whose hold fits in `free_nusd`."""
+    return tuple(a for a in decision.rounds[-1].arms if decision.quotes[a].hold_nusd <= free_nusd)

@@ -1,0 +1,98 @@
+"""Money is an integer number of nano-USD (`_nusd`); token prices are integers, too.
+
+A list price is written by people as decimal USD per million tokens. Held as nano-USD per million tokens it is an
+exact integer down to 1e-9 USD per million, and a bill is one exact division, rounded up: whoever rounds a bill down
+spends money that was never held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+
+NUSD_PER_USD = 1_000_000_000
+TOKENS_PER_MTOK = 1_000_000
+MAX_LIMIT_NUSD = 2**53
+"""Largest window limit (about 9.0 million USD): Lua numbers are doubles, exact for integers up to 2**53."""
+
+
+class MoneyError(ValueError):
+    """An amount or price that cannot be represented exactly or is out of range."""
+
+
+def usd_to_nusd(amount_usd: str | Decimal) -> int:
+    """Nano-USD of a decimal USD amount, rounded up. Raises MoneyError when it is not a finite number >= 0."""
+    value = _decimal(amount_usd)
+    return int((value * NUSD_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+
+
+def nusd_to_usd(amount_nusd: int) -> float:
+    """USD as a float, for formulas and displays only; never to be turned back into money."""
+    return amount_nusd / NUSD_PER_USD
+
+
+def format_usd(amount_nusd: int) -> str:
+    """Exact decimal USD without trailing zeros, for people: 1_500_000_000 is '1.5'."""
+    text = f"{Decimal(amount_nusd) / NUSD_PER_USD:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parse_price(usd_per_mtok: str) -> int:
+    """Nano-USD per million tokens of a decimal string such as '0.15'.
+
+    Raises MoneyError for a negative, non-finite or too fine price (more than nine decimals).
+    """
+    value = _decimal(usd_per_mtok) * NUSD_PER_USD
+    if value != value.to_integral_value():
+        raise MoneyError(f"price {usd_per_mtok!r} has more than nine decimals")
+    return int(value)
+
+
+def format_price(price_nusd_per_mtok: int) -> str:
+    """The decimal string that `parse_price` reads back to the same integer."""
+    return format_usd(price_nusd_per_mtok)
+
+
+def _decimal(amount: str | Decimal) -> Decimal:
+    try:
+        value = Decimal(amount)
+    except InvalidOperation:
+        raise MoneyError(f"{amount!r} is not a decimal number") from None
+    if not value.is_finite() or value < 0:
+        raise MoneyError(f"{amount!r} is not a finite number >= 0")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrices:
+    """List prices of one arm, in nano-USD per million tokens."""
+
+    input_nusd_per_mtok: int
+    output_nusd_per_mtok: int
+    cached_input_nusd_per_mtok: int
+
+    def cost_nusd(self, *, input_tokens: int, output_tokens: int, cached_input_tokens: int = 0) -> int:
+        """Exact price of a call, rounded up to a whole nano-USD.
+
+        `cached_input_tokens` is the part of `input_tokens` served from the provider's prompt cache.
+        """
+        fresh_tokens = max(0, input_tokens - cached_input_tokens)
+        total = (
+            fresh_tokens * self.input_nusd_per_mtok
+            + cached_input_tokens * self.cached_input_nusd_per_mtok
+            + output_tokens * self.output_nusd_per_mtok
+        )
+        return -(-total // TOKENS_PER_MTOK)
+
+    def output_tokens_of(self, cost_nusd: int, *, input_tokens: int, cached_input_tokens: int = 0) -> float | None:
+        """Output tokens that an exact bill implies, or None when output is free of charge.
+
+        Lets the output-token model learn from a caller who reports money only.
+        """
+        if self.output_nusd_per_mtok == 0:
+            return None
+        input_cost_nusd = self.cost_nusd(
+            input_tokens=input_tokens, output_tokens=0, cached_input_tokens=cached_input_tokens
+        )
+        rest_nusd = max(0, cost_nusd - input_cost_nusd)
+        return rest_nusd * TOKENS_PER_MTOK / self.output_nusd_per_mtok

@@ -1,0 +1,77 @@
+"""The catalog: configured resources as versioned documents, with a change feed for the replicas' caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Kind(Enum):
+    """Kinds of documents. An arm's key is 'POOL ARM' (ids contain no spaces)."""
+
+    POOL = "pool"
+    ARM = "arm"
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A stored document; `version` (from a counter shared by the whole catalog) serves as its etag."""
+
+    kind: Kind
+    key: str
+    version: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Keys touched since a version, and the version they lead to."""
+
+    version: int
+    keys: tuple[tuple[Kind, str], ...]
+
+
+class VersionConflict(Exception):
+    """The document is not at the version that the caller had seen."""
+
+
+class SchemaTooNew(Exception):
+    """The store was written by newer code. `args[0]` says which schema version it needs."""
+
+
+ANY_VERSION = -1
+ABSENT = 0
+
+
+class Catalog(Protocol):
+    """Documents by kind and key."""
+
+    async def check_schema(self, version: int) -> None:
+        """Mark an empty store with `version`; raise SchemaTooNew if it bears a higher one."""
+        ...
+
+    async def get(self, kind: Kind, key: str) -> Document | None:
+        """The document, or None."""
+        ...
+
+    async def put(self, kind: Kind, key: str, body: bytes, *, expected_version: int) -> Document:
+        """Store a document. `expected_version`: ANY_VERSION, ABSENT (must not exist) or the version seen.
+
+        Raises VersionConflict.
+        """
+        ...
+
+    async def delete(self, kind: Kind, key: str, *, expected_version: int) -> bool:
+        """Remove a document; False if there was none. Raises VersionConflict."""
+        ...
+
+    async def list(self, kind: Kind, *, prefix: str, after: str, limit: int) -> Sequence[Document]:
+        """Documents whose key starts with `prefix` and sorts behind `after`, in key order."""
+        ...
+
+    async def changes(self, since: int) -> Changes:
+        """What was put or deleted behind version `since`."""
+        ...
