@@ -49,7 +49,9 @@ class BudgetState:
 class HoldRequest:
     """One decision to record. `decision` and `outcome` are encoded records, `context` packed float32.
 
-    `shadow`: count, never refuse. `keep_ms`: how long the record outlives `deadline_ms`.
+    `request_id` may be empty: then nothing makes a repeated request find this decision. `shadow`: count, never refuse.
+    `keep_ms`: how long the record outlives `deadline_ms` or its settlement, whichever is later; a record whose hold
+    stands is kept without limit, since forgetting it would lock its money up for good.
     """
 
     tenant_id: str
@@ -158,11 +160,15 @@ class Ledger(Protocol):
     """Accounts, holds, decision records and their outcomes."""
 
     async def open_account(self, tenant_id: str, limit_nusd: int) -> None:
-        """Make the tenant known with its base limit; an account that exists is left as it is."""
+        """Make the tenant known with its base limit; an account that exists is left as it is. Raises LimitError."""
         ...
 
     async def close_account(self, tenant_id: str) -> None:
-        """Forget the tenant's account, windows and audit trail. Decision records live out their time."""
+        """Forget the tenant's account, windows, audit trail and contexts.
+
+        Decision records live out their time; committing one then moves no money (the state returned is that of an
+        account with limit 0), also when the tenant has been opened again.
+        """
         ...
 
     async def base_limit(self, tenant_id: str) -> int:
@@ -186,7 +192,11 @@ class Ledger(Protocol):
         ...
 
     async def budget(self, tenant_id: str, window: Window, *, carry_over: bool) -> BudgetState:
-        """The window's state; one that no decision has opened is shown as it would open. Raises AccountMissing."""
+        """The window's state; one that no decision has opened is shown as it would open. Raises AccountMissing.
+
+        With carry-over a window opens with what the one before has left; an idle one before, never opened, has left
+        its whole base limit, except before the tenant's first window: there was no budget yet.
+        """
         ...
 
     async def edit_budget(self, edit: BudgetEdit, window: Window, *, carry_over: bool) -> BudgetState:
@@ -194,7 +204,7 @@ class Ledger(Protocol):
         ...
 
     async def audit(self, tenant_id: str, *, after_id: str, limit: int) -> Sequence[AuditEntry]:
-        """Audit entries after `after_id` ('' for the first), oldest first."""
+        """Audit entries after `after_id` ('' for the first), oldest first; the latest AUDIT_ENTRIES are kept."""
         ...
 
     async def recent_contexts(self, tenant_id: str) -> Sequence[bytes]:
@@ -204,3 +214,6 @@ class Ledger(Protocol):
 
 RECENT_CONTEXTS = 256
 """Size of the reservoir that the price of money is solved over, per tenant."""
+
+AUDIT_ENTRIES = 10_000
+"""Length of a tenant's budget audit trail; older entries are dropped."""

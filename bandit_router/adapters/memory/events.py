@@ -1,0 +1,65 @@
+"""The event log in memory: one list per pool and partition."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bandit_router.ports.events import EventEntry, Positions
+
+_START = (0, 0)
+
+
+@dataclass(slots=True)
+class _Stream:
+    entries: list[EventEntry] = field(default_factory=list)
+    newest: tuple[int, int] = _START
+
+
+class MemoryEventLog:
+    """Implements `EventLog`; the ledger appends to it."""
+
+    def __init__(self) -> None:
+        self._pools: dict[str, dict[int, _Stream]] = {}
+
+    def append(
+        self, pool_id: str, partition: int, *, decision: bytes, before: bytes, after: bytes, free_nusd: int, now_ms: int
+    ) -> None:
+        """Add an entry behind the newest one of its stream."""
+        stream = self._pools.setdefault(pool_id, {}).setdefault(partition, _Stream())
+        ms, sequence = stream.newest
+        stream.newest = (now_ms, 0) if now_ms > ms else (ms, sequence + 1)
+        entry_id = f"{stream.newest[0]}-{stream.newest[1]}"
+        stream.entries.append(EventEntry(partition, entry_id, decision, before, after, free_nusd, now_ms))
+
+    async def read(self, pool_id: str, after: Positions, limit: int) -> Sequence[EventEntry]:
+        """See `EventLog.read`."""
+        found: list[EventEntry] = []
+        for partition, stream in sorted(self._pools.get(pool_id, {}).items()):
+            first = _count_upto(stream, after.get(partition, "0-0"))
+            found += stream.entries[first : first + limit]
+        return found
+
+    async def trim(self, pool_id: str, upto: Positions) -> None:
+        """See `EventLog.trim`."""
+        for partition, stream in self._pools.get(pool_id, {}).items():
+            del stream.entries[: _count_upto(stream, upto.get(partition, "0-0"))]
+
+    async def last(self, pool_id: str) -> Positions:
+        """See `EventLog.last`."""
+        streams = self._pools.get(pool_id, {})
+        return {partition: stream.entries[-1].entry_id for partition, stream in streams.items() if stream.entries}
+
+
+def _count_upto(stream: _Stream, entry_id: str) -> int:
+    """How many entries of the stream are at or before `entry_id`."""
+    position = _parse(entry_id)
+    if position >= stream.newest:
+        return len(stream.entries)
+    return bisect_right(stream.entries, position, key=lambda entry: _parse(entry.entry_id))
+
+
+def _parse(entry_id: str) -> tuple[int, int]:
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence)
