@@ -1,0 +1,112 @@
+"""The only place that spells keys. Everything of a tenant is in its partition's hash slot: `{p07}:...`.
+
+Ids contain neither ':' nor spaces, except request ids, which therefore stand last.
+
+    {p07}:account:TENANT           hash    limit, epoch, since
+    {p07}:epoch                    string  counter: which opening of an account a window or decision belongs to
+    {p07}:window:TENANT:START      hash    limit spent held over inflight n, price price_n price_snap, epoch end prev
+    {p07}:windows:TENANT           zset    start of each window kept, by start
+    {p07}:decision:TENANT:ID       hash    d (decision) o (outcome) free rev epoch deadline keep
+    {p07}:request:TENANT:REQUEST   string  decision id
+    {p07}:due                      zset    'TENANT DECISION' of each hold that stands, by deadline
+    {p07}:recent:TENANT            list    packed contexts, newest first
+    {p07}:audit:TENANT             stream  budget edits
+    {p07}:events:POOL              stream  joined events
+    {pool:POOL}:lease              string  owner, with the lease's time to live
+    {pool:POOL}:fence              string  counter: the fencing token
+    {pool:POOL}:snapshot           hash    version, state
+    {catalog}:schema               string  schema version of the whole store
+    {catalog}:version              string  counter shared by all documents
+    {catalog}:KIND                 hash    key -> 'VERSION BODY'
+    {catalog}:KIND:index           zset    keys, all with score 0
+    {catalog}:changes              zset    'KIND KEY' by the version that touched it last
+"""
+
+from __future__ import annotations
+
+from bandit_router.core.partition import PARTITION_COUNT, partition_of, partition_tag
+
+CATALOG_SCHEMA = "{catalog}:schema"
+CATALOG_VERSION = "{catalog}:version"
+CATALOG_CHANGES = "{catalog}:changes"
+
+_TAGS = tuple(f"{{{partition_tag(partition)}}}" for partition in range(PARTITION_COUNT))
+
+
+def account(tenant_id: str) -> str:
+    """A tenant's base limit."""
+    return f"{_tag(tenant_id)}:account:{tenant_id}"
+
+
+def epoch(tenant_id: str) -> str:
+    """Counter of the accounts opened in the tenant's partition."""
+    return f"{_tag(tenant_id)}:epoch"
+
+
+def window(tenant_id: str, start_ms: int) -> str:
+    """A window's counters."""
+    return f"{_tag(tenant_id)}:window:{tenant_id}:{start_ms}"
+
+
+def windows(tenant_id: str) -> str:
+    """Index of a tenant's windows."""
+    return f"{_tag(tenant_id)}:windows:{tenant_id}"
+
+
+def decision(tenant_id: str, decision_id: str) -> str:
+    """A decision record."""
+    return f"{_tag(tenant_id)}:decision:{tenant_id}:{decision_id}"
+
+
+def request(tenant_id: str, request_id: str) -> str:
+    """Decision id of a request id."""
+    return f"{_tag(tenant_id)}:request:{tenant_id}:{request_id}"
+
+
+def due(partition: int) -> str:
+    """Holds that stand, by deadline."""
+    return f"{_TAGS[partition]}:due"
+
+
+def recent(tenant_id: str) -> str:
+    """Contexts of a tenant's latest decisions."""
+    return f"{_tag(tenant_id)}:recent:{tenant_id}"
+
+
+def audit(tenant_id: str) -> str:
+    """A tenant's budget edits."""
+    return f"{_tag(tenant_id)}:audit:{tenant_id}"
+
+
+def events(pool_id: str, partition: int) -> str:
+    """A pool's events of one partition."""
+    return f"{_TAGS[partition]}:events:{pool_id}"
+
+
+def lease(pool_id: str) -> str:
+    """Who learns for the pool."""
+    return f"{{pool:{pool_id}}}:lease"
+
+
+def fence(pool_id: str) -> str:
+    """Counter behind the lease's fencing tokens."""
+    return f"{{pool:{pool_id}}}:fence"
+
+
+def snapshot(pool_id: str) -> str:
+    """A pool's learned state."""
+    return f"{{pool:{pool_id}}}:snapshot"
+
+
+def documents(kind: str) -> str:
+    """Documents of a kind."""
+    return f"{{catalog}}:{kind}"
+
+
+def document_index(kind: str) -> str:
+    """Keys of a kind's documents, in order."""
+    return f"{{catalog}}:{kind}:index"
+
+
+def _tag(tenant_id: str) -> str:
+    return _TAGS[partition_of(tenant_id)]
