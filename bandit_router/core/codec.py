@@ -52,6 +52,7 @@ def encode_decision(decision: Decision) -> bytes:
             ],
             "lambda": decision.price_per_usd,
             "snap": decision.snapshot_version,
+            "proj": decision.projection_version,
             "policy": decision.policy_id,
             "explore": [decision.exploration, decision.exploration_scale],
             "why": decision.reason.value,
@@ -59,6 +60,7 @@ def encode_decision(decision: Decision) -> bytes:
             "due": decision.deadline_ms,
             "win": decision.window_start_ms,
             "seed": decision.seed,
+            "shadow": decision.shadow,
         }
     )
 
@@ -81,6 +83,7 @@ def decode_decision(data: bytes) -> Decision:
         prices=TokenPrices(*doc["prices"]),
         price_per_usd=doc["lambda"],
         snapshot_version=doc["snap"],
+        projection_version=doc["proj"],
         policy_id=doc["policy"],
         exploration=doc["explore"][0],
         exploration_scale=doc["explore"][1],
@@ -89,6 +92,7 @@ def decode_decision(data: bytes) -> Decision:
         deadline_ms=doc["due"],
         window_start_ms=doc["win"],
         seed=doc["seed"],
+        shadow=doc["shadow"],
     )
 
 

@@ -74,6 +74,7 @@ class Decision:
     prices: TokenPrices
     price_per_usd: float
     snapshot_version: int
+    projection_version: int
     policy_id: str
     exploration: str
     exploration_scale: float
@@ -82,6 +83,7 @@ class Decision:
     deadline_ms: int
     window_start_ms: int
     seed: int = 0
+    shadow: bool = False
 
     @property
     def arm_id(self) -> str:

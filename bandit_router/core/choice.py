@@ -1,0 +1,165 @@
+"""From predictions to a draw: quotes, feasibility, scores and choice probabilities of one query. Pure.
+
+g_a = q_a + α √v_a − λ · c_a          (linear in dollars)
+p   = exploration layer of g over the feasible arms
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit_router.core.decision import ArmQuote, Round
+from bandit_router.core.draw import pick
+from bandit_router.core.exploration import FloatArray, inverse_gap_weights
+from bandit_router.core.model import PoolModel, Predictions
+from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK
+from bandit_router.core.resources import Arm, HoldPolicy
+from bandit_router.core.spec import SpecError, parse_spec
+
+EXPLORATIONS: Mapping[str, Mapping[str, float]] = {"igw": {"tau": 1500.0}}
+"""Exploration layers and the defaults of their parameters."""
+
+HOLD_QUANTILE_95 = 1.6449
+
+Weigh = Callable[[FloatArray], FloatArray]
+
+
+def parse_exploration(text: str) -> tuple[str, float]:
+    """Name and scale of an exploration layer as a pool names it. Raises SpecError."""
+    name, parameters = parse_spec(text, EXPLORATIONS)
+    scale = parameters["tau"]
+    if scale <= 0.0:
+        raise SpecError(f"{name}:tau must be positive, got {scale:g}")
+    return name, scale
+
+
+def weigher(exploration: str, scale: float) -> Weigh:
+    """The function that turns scores (…, K) into choice probabilities (…, K)."""
+    assert exploration == "igw", exploration
+    return lambda scores: inverse_gap_weights(scores, scale)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One request, encoded. `prompt_tokens` is the expected count, `most_prompt_tokens` a bound for the hold."""
+
+    context: FloatArray
+    prompt_tokens: int
+    most_prompt_tokens: int
+    max_output_tokens: int | None = None
+    allowed_arm_ids: frozenset[str] = frozenset()
+    max_cost_nusd: int | None = None
+    min_expected_reward: float | None = None
+    last_arm_id: str = ""
+    cached_tokens: int = 0
+
+    def most_output_tokens(self, arm: Arm) -> int:
+        """The arm's maximum, or the request's if that is smaller."""
+        if self.max_output_tokens is None:
+            return arm.max_output_tokens
+        return min(self.max_output_tokens, arm.max_output_tokens)
+
+    def cached_tokens_at(self, arm: Arm) -> int:
+        """Prompt tokens that this arm's provider has cached for the session."""
+        return min(self.cached_tokens, self.prompt_tokens) if arm.arm_id == self.last_arm_id else 0
+
+
+def quote_arms(
+    model: PoolModel, arms: Sequence[Arm], query: Query, *, price_per_usd: float, hold_policy: HoldPolicy
+) -> tuple[ArmQuote, ...]:
+    """A quote per arm; arms that may not be chosen carry the reason. `model.arm_ids` are those of `arms`, in order."""
+    predictions = model.predict(query.context[None, :])
+    most = np.array([query.most_output_tokens(arm) for arm in arms], dtype=np.float64)
+    tokens = predictions.output_tokens(most)[0]
+    hold_tokens = _hold_output_tokens(predictions, tokens, most, hold_policy)
+    optimistic = predictions.reward[0] + model.alpha * predictions.deviation[0]
+    quotes = []
+    for index, arm in enumerate(arms):
+        cost_nusd = expected_cost_nusd(arm, query, float(tokens[index]))
+        reward = float(predictions.reward[0, index])
+        quotes.append(
+            ArmQuote(
+                arm_id=arm.arm_id,
+                expected_reward=reward,
+                uncertainty=float(predictions.deviation[0, index]),
+                expected_output_tokens=float(tokens[index]),
+                expected_cost_nusd=cost_nusd,
+                hold_nusd=_hold_nusd(arm, query, math.ceil(hold_tokens[index]), hold_policy),
+                score=float(optimistic[index]) - price_per_usd * cost_nusd / NUSD_PER_USD,
+                excluded_because=_exclusion(arm, query, reward=reward, cost_nusd=cost_nusd),
+            )
+        )
+    return tuple(quotes)
+
+
+def expected_cost_nusd(arm: Arm, query: Query, output_tokens: float) -> int:
+    """Expected bill of the query at this arm's list prices."""
+    return arm.prices.cost_nusd(
+        input_tokens=query.prompt_tokens,
+        output_tokens=math.ceil(output_tokens),
+        cached_input_tokens=query.cached_tokens_at(arm),
+    )
+
+
+def candidates(quotes: Sequence[ArmQuote], *, free_nusd: int | None = None) -> tuple[int, ...]:
+    """Positions of the arms that may be chosen and, where `free_nusd` is given, whose hold fits in it."""
+    return tuple(
+        index
+        for index, quote in enumerate(quotes)
+        if not quote.excluded_because and (free_nusd is None or quote.hold_nusd <= free_nusd)
+    )
+
+
+def weigh_round(quotes: Sequence[ArmQuote], arms: tuple[int, ...], weigh: Weigh) -> Round:
+    """Choice probabilities over the arms at positions `arms` (at least one)."""
+    weights = weigh(np.array([quotes[index].score for index in arms]))
+    return Round(arms=arms, probabilities=tuple(weights.tolist()))
+
+
+def draw_arm(draw: Round, uniform: float) -> int:
+    """Position of the arm that a uniform number in [0, 1) selects."""
+    return draw.arms[pick(draw.probabilities, uniform)]
+
+
+def costs_usd(arms: Sequence[Arm], predictions: Predictions, prompt_tokens: FloatArray) -> FloatArray:
+    """Expected cost in USD (n, K) of n queries with so many prompt tokens (n,) at each arm."""
+    scale = TOKENS_PER_MTOK * NUSD_PER_USD
+    input_usd = np.array([arm.prices.input_nusd_per_mtok / scale for arm in arms])
+    output_usd = np.array([arm.prices.output_nusd_per_mtok / scale for arm in arms])
+    most = np.array([arm.max_output_tokens for arm in arms], dtype=np.float64)
+    total: FloatArray = prompt_tokens[:, None] * input_usd + predictions.output_tokens(most) * output_usd
+    return total
+
+
+def _exclusion(arm: Arm, query: Query, *, reward: float, cost_nusd: int) -> str:
+    if not arm.enabled:
+        return "disabled"
+    if arm.draining:
+        return "draining"
+    if query.allowed_arm_ids and arm.arm_id not in query.allowed_arm_ids:
+        return "not_allowed"
+    if query.max_cost_nusd is not None and cost_nusd > query.max_cost_nusd:
+        return "max_cost_nusd"
+    if query.min_expected_reward is not None and reward < query.min_expected_reward:
+        return "min_expected_reward"
+    return ""
+
+
+def _hold_output_tokens(
+    predictions: Predictions, expected: FloatArray, most: FloatArray, hold_policy: HoldPolicy
+) -> FloatArray:
+    if hold_policy is HoldPolicy.WORST_CASE:
+        return most
+    if hold_policy is HoldPolicy.EXPECTED:
+        return expected
+    return np.asarray(predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0])
+
+
+def _hold_nusd(arm: Arm, query: Query, output_tokens: int, hold_policy: HoldPolicy) -> int:
+    if hold_policy is HoldPolicy.EXPECTED:
+        return expected_cost_nusd(arm, query, output_tokens)
+    return arm.prices.cost_nusd(input_tokens=query.most_prompt_tokens, output_tokens=output_tokens)

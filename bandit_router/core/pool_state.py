@@ -1,0 +1,100 @@
+"""The learned state of a pool: additive sums per arm, and the event-log positions that they contain.
+
+`learn` folds one event (an outcome before and after a commit) into the sums: what the earlier outcome had contributed
+is taken out, what the new one contributes is put in, both at the context stored with the decision. Folding is thus
+independent of delay and order, and a correction or retraction leaves no trace of the value it replaced.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bandit_router.core.decision import Decision
+from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
+from bandit_router.core.regression import FloatArray, RegressionSums
+
+
+@dataclass(slots=True, eq=False)
+class ArmState:
+    """Sums of one arm: reward on context, and ln(output tokens) on context; `settled` counts outcomes that ended."""
+
+    reward: RegressionSums
+    tokens: RegressionSums
+    settled: int = 0
+
+    @classmethod
+    def empty(cls, dimension: int) -> ArmState:
+        """An arm that has never been observed."""
+        return cls(RegressionSums.zeros(dimension), RegressionSums.zeros(dimension))
+
+    def copy(self) -> ArmState:
+        """An independent copy."""
+        return ArmState(self.reward.copy(), self.tokens.copy(), self.settled)
+
+
+@dataclass(slots=True, eq=False)
+class PoolState:
+    """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots."""
+
+    dimension: int
+    arms: dict[str, ArmState] = field(default_factory=dict)
+    positions: dict[int, str] = field(default_factory=dict)
+    version: int = 0
+    events: int = 0
+    projection_version: int = 0
+
+    def copy(self) -> PoolState:
+        """An independent copy: folding into it leaves the original as it is."""
+        arms = {arm_id: arm.copy() for arm_id, arm in self.arms.items()}
+        return PoolState(self.dimension, arms, dict(self.positions), self.version, self.events, self.projection_version)
+
+
+class MismatchedContext(ValueError):
+    """An event's context has another length, or was made by another projection, than the pool's state knows."""
+
+
+def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome) -> None:
+    """Fold one event into `state` in place. Raises MismatchedContext (state untouched)."""
+    x = np.asarray(decision.context, dtype=np.float64)
+    if len(x) != state.dimension:
+        raise MismatchedContext(f"context has {len(x)} coordinates, the pool {state.dimension}")
+    if decision.projection_version != state.projection_version:
+        raise MismatchedContext(f"projection {decision.projection_version}, the pool's is {state.projection_version}")
+    arm = state.arms.setdefault(decision.arm_id, ArmState.empty(state.dimension))
+    _replace(arm.reward, x, before.reward, after.reward)
+    _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
+    arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
+    state.events += 1
+
+
+def log_output_tokens(decision: Decision, outcome: Outcome) -> float | None:
+    """ln of the output tokens that this outcome shows (at least one), or None if it shows none.
+
+    A failed or cancelled call says nothing about how long an answer would have been; a bill without token counts
+    says it through the prices it was made at.
+    """
+    bill = outcome.bill
+    if outcome.billing is not Billing.BILLED or bill is None:
+        return None
+    if outcome.kind in (OutcomeKind.FAILED, OutcomeKind.CANCELLED):
+        return None
+    tokens: float | None = bill.output_tokens
+    if tokens is None:
+        cached_tokens = decision.cached_tokens if bill.cached_input_tokens is None else bill.cached_input_tokens
+        input_tokens = decision.prompt_tokens if bill.input_tokens is None else bill.input_tokens
+        tokens = decision.prices.output_tokens_of(
+            bill.cost_nusd, input_tokens=input_tokens, cached_input_tokens=cached_tokens
+        )
+    return None if tokens is None else math.log(max(1.0, tokens))
+
+
+def _replace(sums: RegressionSums, x: FloatArray, old: float | None, new: float | None) -> None:
+    if old == new:
+        return
+    if old is not None:
+        sums.remove(x, old)
+    if new is not None:
+        sums.add(x, new)

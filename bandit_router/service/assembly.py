@@ -1,0 +1,127 @@
+"""One replica's services over one set of ports. The server, the in-process router and the simulator all use this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bandit_router.core.codec import SCHEMA_VERSION
+from bandit_router.ports.catalog import Catalog
+from bandit_router.ports.clock import Clock, Entropy
+from bandit_router.ports.events import EventLog
+from bandit_router.ports.ledger import Ledger
+from bandit_router.ports.observer import Observer
+from bandit_router.ports.snapshots import SnapshotStore
+from bandit_router.service.admin import AdminService
+from bandit_router.service.budgets import BudgetService
+from bandit_router.service.contexts import ContextBuilder, EncoderSource
+from bandit_router.service.directory import Directory
+from bandit_router.service.feedback import FeedbackService
+from bandit_router.service.learning import Learner
+from bandit_router.service.models import Models
+from bandit_router.service.pacing import Pacer
+from bandit_router.service.route import RouteService
+from bandit_router.service.sweeping import Sweeper
+
+
+class Store(Protocol):
+    """The four stores of one backend."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Money and decisions."""
+        ...
+
+    @property
+    def events(self) -> EventLog:
+        """What happened to them."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """What was learned from it."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is configured."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Services:
+    """A replica."""
+
+    route: RouteService
+    feedback: FeedbackService
+    admin: AdminService
+    budgets: BudgetService
+    learner: Learner
+    sweeper: Sweeper
+    directory: Directory
+    models: Models
+    contexts: ContextBuilder
+    store: Store
+    clock: Clock
+    observer: Observer
+
+    async def start(self) -> None:
+        """Check the store's schema and read the catalog. Raises SchemaTooNew, StoreUnavailable."""
+        await self.store.catalog.check_schema(SCHEMA_VERSION)
+        await self.directory.load()
+
+    async def refresh(self) -> None:
+        """Take over changes that other replicas have made. Raises StoreUnavailable."""
+        await self.directory.refresh()
+        await self.models.refresh_all()
+
+    async def close(self) -> None:
+        """Give up leases and stop helpers; the store stays open."""
+        await self.learner.release()
+        await self.contexts.close()
+
+
+def assemble(store: Store, *, clock: Clock, entropy: Entropy, encoders: EncoderSource, observer: Observer) -> Services:
+    """Services over `store`. `encoders` makes an encoder of its id."""
+    directory = Directory(store.catalog)
+    models = Models(directory, store.snapshots)
+    contexts = ContextBuilder(directory, encoders, observer)
+    pacer = Pacer(store.ledger)
+    owner = entropy.token_bytes(8).hex()
+    return Services(
+        route=RouteService(
+            directory=directory,
+            models=models,
+            contexts=contexts,
+            pacer=pacer,
+            ledger=store.ledger,
+            clock=clock,
+            entropy=entropy,
+        ),
+        feedback=FeedbackService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
+        admin=AdminService(
+            catalog=store.catalog,
+            directory=directory,
+            models=models,
+            pacer=pacer,
+            ledger=store.ledger,
+            snapshots=store.snapshots,
+            encoders=encoders,
+        ),
+        budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
+        learner=Learner(
+            owner=owner,
+            directory=directory,
+            models=models,
+            events=store.events,
+            snapshots=store.snapshots,
+            observer=observer,
+        ),
+        sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, observer=observer),
+        directory=directory,
+        models=models,
+        contexts=contexts,
+        store=store,
+        clock=clock,
+        observer=observer,
+    )

@@ -1,0 +1,134 @@
+"""The replica's view of the catalog: pools, arms and tenants in memory, kept fresh from the change feed.
+
+`refresh` is called in a loop; a resource that is not in memory is looked up once before it is called missing, so a
+tenant can be used the moment its creation has returned, on any replica.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.projection import Projection
+from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.ports.catalog import Catalog, Document, Kind
+from bandit_router.service.documents import (
+    arm_key,
+    decode_arm,
+    decode_pool,
+    decode_projection,
+    decode_tenant,
+    split_arm_key,
+)
+
+_PAGE = 500
+
+
+class Directory:
+    """Pools, arms and tenants by id. All reads but the first of an id are from memory."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._version = 0
+        self._pools: dict[str, Pool] = {}
+        self._tenants: dict[str, Tenant] = {}
+        self._arms: dict[str, dict[str, Arm]] = defaultdict(dict)
+        self._projections: dict[str, Projection] = {}
+        self._revisions: dict[str, int] = defaultdict(int)
+
+    async def load(self) -> None:
+        """Read the whole catalog."""
+        version = (await self._catalog.changes(0)).version
+        for kind in Kind:
+            after = ""
+            while page := await self._catalog.list(kind, prefix="", after=after, limit=_PAGE):
+                for document in page:
+                    self._take(document)
+                after = page[-1].key
+        self._version = version
+
+    async def refresh(self) -> bool:
+        """Take over what has changed since the last call; True if anything had."""
+        changes = await self._catalog.changes(self._version)
+        for kind, key in changes.keys:
+            await self._fetch(kind, key)
+        self._version = changes.version
+        return bool(changes.keys)
+
+    async def pool(self, pool_id: str) -> Pool:
+        """The pool. Raises ResourceNotFound."""
+        if pool_id not in self._pools:
+            await self._fetch(Kind.POOL, pool_id)
+            await self._fetch(Kind.PROJECTION, pool_id)
+            await self._fetch_arms(pool_id)
+        pool = self._pools.get(pool_id)
+        if pool is None:
+            raise ResourceNotFound("pool", pool_id)
+        return pool
+
+    async def tenant(self, tenant_id: str) -> Tenant:
+        """The tenant. Raises ResourceNotFound."""
+        if tenant_id not in self._tenants:
+            await self._fetch(Kind.TENANT, tenant_id)
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            raise ResourceNotFound("tenant", tenant_id)
+        return tenant
+
+    def arms(self, pool_id: str) -> tuple[Arm, ...]:
+        """The pool's arms in order of their ids."""
+        arms = self._arms.get(pool_id, {})
+        return tuple(arms[arm_id] for arm_id in sorted(arms))
+
+    def projection(self, pool_id: str) -> Projection | None:
+        """The projection fitted for the pool, if one was."""
+        return self._projections.get(pool_id)
+
+    def revision(self, pool_id: str) -> int:
+        """Grows whenever the pool or one of its arms changes."""
+        return self._revisions.get(pool_id, 0)
+
+    def pool_ids(self) -> tuple[str, ...]:
+        """All pools known."""
+        return tuple(sorted(self._pools))
+
+    def tenants_of(self, pool_id: str) -> tuple[str, ...]:
+        """Ids of the tenants known that point at the pool."""
+        return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.pool_id == pool_id))
+
+    async def _fetch(self, kind: Kind, key: str) -> None:
+        document = await self._catalog.get(kind, key)
+        if document is None:
+            self._drop(kind, key)
+        else:
+            self._take(document)
+
+    async def _fetch_arms(self, pool_id: str) -> None:
+        for document in await self._catalog.list(Kind.ARM, prefix=arm_key(pool_id, ""), after="", limit=_PAGE):
+            self._take(document)
+
+    def _take(self, document: Document) -> None:
+        if document.kind is Kind.TENANT:
+            self._tenants[document.key] = decode_tenant(document.body)
+            return
+        pool_id, arm_id = split_arm_key(document.key)
+        if document.kind is Kind.POOL:
+            self._pools[pool_id] = decode_pool(document.body)
+        elif document.kind is Kind.PROJECTION:
+            self._projections[pool_id] = decode_projection(document.body)
+        else:
+            self._arms[pool_id][arm_id] = decode_arm(document.body)
+        self._revisions[pool_id] += 1
+
+    def _drop(self, kind: Kind, key: str) -> None:
+        if kind is Kind.TENANT:
+            self._tenants.pop(key, None)
+            return
+        pool_id, arm_id = split_arm_key(key)
+        if kind is Kind.POOL:
+            self._pools.pop(pool_id, None)
+        elif kind is Kind.PROJECTION:
+            self._projections.pop(pool_id, None)
+        else:
+            self._arms[pool_id].pop(arm_id, None)
+        self._revisions[pool_id] += 1

@@ -1,0 +1,199 @@
+"""Feedback: settle the hold, take the reward, correct either; idempotent, in any order, from any replica.
+
+What a report does is decided by `core.outcomes` on the outcome as it was read; the ledger commits it only if no other
+report came in between, else it is decided again on what that one left.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bandit_router.core.codec import decode_decision, decode_outcome, encode_outcome
+from bandit_router.core.decision import Decision
+from bandit_router.core.errors import (
+    DecisionExpired,
+    DecisionNotFound,
+    FieldViolation,
+    InvalidRequest,
+    ResourceNotFound,
+    StoreAway,
+)
+from bandit_router.core.money import MAX_LIMIT_NUSD
+from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, Transition, apply_feedback
+from bandit_router.core.partition import decision_time_ms
+from bandit_router.core.resources import Tenant
+from bandit_router.core.windows import Window, window_at
+from bandit_router.ports.clock import Clock
+from bandit_router.ports.ledger import (
+    AccountMissing,
+    BudgetState,
+    DecisionRecord,
+    Ledger,
+    OutcomeCommit,
+    StoreUnavailable,
+)
+from bandit_router.service.directory import Directory
+from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
+from bandit_router.service.pacing import Pacer
+from bandit_router.service.route import KEEP_RECORDS_MS
+
+MAX_COMMITS = 32
+"""Attempts to commit one report; each failure means that another report on the same decision went through."""
+
+MAX_IDEMPOTENCY_KEYS = 64
+"""Reports with a key of their own that one decision takes."""
+
+
+class FeedbackService:
+    """Answers Feedback for one replica."""
+
+    def __init__(self, *, directory: Directory, pacer: Pacer, ledger: Ledger, clock: Clock) -> None:
+        self._directory = directory
+        self._pacer = pacer
+        self._ledger = ledger
+        self._clock = clock
+
+    async def feedback(self, request: FeedbackRequest) -> FeedbackReply:
+        """Take a report about a decision. Raises RouterError; then nothing was changed."""
+        check_feedback(request)
+        tenant = await self._directory.tenant(request.tenant_id)
+        try:
+            for _ in range(MAX_COMMITS):
+                reply = await self._attempt(tenant, request)
+                if reply is not None:
+                    self._pacer.observe(tenant.tenant_id, reply.budget)
+                    return reply
+        except StoreUnavailable as fault:
+            raise StoreAway(str(fault)) from fault
+        except AccountMissing:
+            raise ResourceNotFound("tenant", request.tenant_id) from None
+        raise StoreAway(f"decision {request.decision_id!r} changed during {MAX_COMMITS} attempts", retry_after_s=0.1)
+
+    async def _attempt(self, tenant: Tenant, request: FeedbackRequest) -> FeedbackReply | None:
+        """One read and commit; None if another report came in between."""
+        record = await self._read(request)
+        decision, before = decode_decision(record.decision), decode_outcome(record.outcome)
+        transition = apply_feedback(before, make_feedback(request, decision))
+        _check_keys(transition)
+        if transition.changed:
+            budget = await self._ledger.commit(
+                make_commit(decision, record, before, transition, recorded_ms=self._clock.now_ms())
+            )
+            if budget is None:
+                return None
+        else:
+            budget = await self._budget(tenant, decision)
+        return FeedbackReply(
+            status=transition.status,
+            settled_cost_nusd=transition.outcome.cost_nusd,
+            released_nusd=_released_nusd(transition.outcome),
+            budget=budget,
+        )
+
+    async def _read(self, request: FeedbackRequest) -> DecisionRecord:
+        made_ms = decision_time_ms(request.decision_id, request.tenant_id)
+        if made_ms is None:
+            raise DecisionNotFound(request.decision_id)
+        record = await self._ledger.read(request.tenant_id, request.decision_id)
+        if record is not None:
+            return record
+        if made_ms + KEEP_RECORDS_MS < self._clock.now_ms():
+            raise DecisionExpired(request.decision_id)
+        raise DecisionNotFound(request.decision_id)
+
+    async def _budget(self, tenant: Tenant, decision: Decision) -> BudgetState:
+        window = window_of(tenant, decision)
+        return await self._ledger.budget(tenant.tenant_id, window, carry_over=tenant.window.carry_over)
+
+
+def window_of(tenant: Tenant, decision: Decision) -> Window:
+    """The window that the decision was charged to, also after the tenant's rule has changed."""
+    window = window_at(tenant.window, decision.decided_ms)
+    return window if window.start_ms == decision.window_start_ms else Window(start_ms=decision.window_start_ms)
+
+
+def make_commit(
+    decision: Decision, record: DecisionRecord, before: Outcome, transition: Transition, *, recorded_ms: int
+) -> OutcomeCommit:
+    """The commit that makes a transition of the record durable."""
+    return OutcomeCommit(
+        tenant_id=decision.tenant_id,
+        pool_id=decision.pool_id,
+        decision_id=decision.decision_id,
+        window_start_ms=decision.window_start_ms,
+        revision=record.revision,
+        before=record.outcome,
+        after=encode_outcome(transition.outcome),
+        money=transition.money,
+        settled=before.billing is Billing.HELD and transition.outcome.billing is not Billing.HELD,
+        recorded_ms=recorded_ms,
+    )
+
+
+def make_feedback(request: FeedbackRequest, decision: Decision) -> Feedback:
+    """The report with its bill worked out: an exact cost wins over tokens at the decision's prices."""
+    return Feedback(
+        bill=None if request.usage is None else make_bill(request.usage, decision),
+        reward=request.reward,
+        kind=request.outcome,
+        correct=request.correct,
+        retract=request.retract,
+        latency_ms=request.latency_ms,
+        metrics=tuple(sorted(request.metrics.items())),
+        idempotency_key=request.idempotency_key,
+    )
+
+
+def make_bill(usage: Usage, decision: Decision) -> Bill:
+    """What the usage costs. Tokens that were not given count as none."""
+    cost_nusd = usage.cost_nusd
+    if cost_nusd is None:
+        cost_nusd = decision.prices.cost_nusd(
+            input_tokens=usage.input_tokens or 0,
+            output_tokens=usage.output_tokens or 0,
+            cached_input_tokens=usage.cached_input_tokens or 0,
+        )
+    return Bill(cost_nusd, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+
+
+def check_feedback(request: FeedbackRequest) -> None:
+    """Raise InvalidRequest unless every value is in range."""
+    violations = []
+    if request.reward is not None and not 0.0 <= request.reward <= 1.0:
+        violations.append(FieldViolation("reward", f"must be a number in [0, 1], got {request.reward}"))
+    if request.reward is not None and request.retract:
+        violations.append(FieldViolation("retract", "removes the reward and cannot come with one"))
+    for name, value in request.metrics.items():
+        if not math.isfinite(value):
+            violations.append(FieldViolation(f"metrics[{name}]", f"must be finite, got {value}"))
+    if request.usage is not None:
+        violations.extend(_usage_violations(request.usage))
+    if violations:
+        raise InvalidRequest(violations)
+
+
+def _usage_violations(usage: Usage) -> list[FieldViolation]:
+    values = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "cost_nusd": usage.cost_nusd,
+    }
+    violations = [
+        FieldViolation(f"usage.{name}", f"must be between 0 and {MAX_LIMIT_NUSD}, got {value}")
+        for name, value in values.items()
+        if value is not None and not 0 <= value <= MAX_LIMIT_NUSD
+    ]
+    if (usage.cached_input_tokens or 0) > (usage.input_tokens or 0):
+        violations.append(FieldViolation("usage.cached_input_tokens", "must not exceed input_tokens"))
+    return violations
+
+
+def _check_keys(transition: Transition) -> None:
+    if len(transition.outcome.idempotency_keys) > MAX_IDEMPOTENCY_KEYS:
+        raise InvalidRequest.of("idempotency_key", f"a decision takes at most {MAX_IDEMPOTENCY_KEYS} of them")
+
+
+def _released_nusd(outcome: Outcome) -> int:
+    """The part of the hold that did not become spend."""
+    return 0 if outcome.billing is Billing.HELD else max(0, outcome.hold_nusd - outcome.cost_nusd)

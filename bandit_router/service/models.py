@@ -1,0 +1,110 @@
+"""The replica's models: per pool the posteriors made from the newest snapshot and the arms as they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bandit_router.core.choice import Weigh, parse_exploration, weigher
+from bandit_router.core.context import context_dimension
+from bandit_router.core.model import LEARNERS, PoolModel, build_model
+from bandit_router.core.pool_codec import decode_pool_state
+from bandit_router.core.pool_state import PoolState
+from bandit_router.core.resources import Arm, Pool
+from bandit_router.core.spec import parse_spec
+from bandit_router.ports.snapshots import SnapshotStore
+from bandit_router.service.directory import Directory
+
+
+def empty_state(pool: Pool) -> PoolState:
+    """The state of a pool that has learned nothing."""
+    return PoolState(dimension=context_dimension(pool.dimension, len(pool.features)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedPool:
+    """A pool ready to answer: its settings, arms and model (the model's arms are `arms`, in order)."""
+
+    pool: Pool
+    arms: tuple[Arm, ...]
+    model: PoolModel
+    exploration: str
+    exploration_scale: float
+    weigh: Weigh
+    revision: int
+
+    @property
+    def has_live_arms(self) -> bool:
+        """Whether any arm may be chosen at all."""
+        return any(arm.enabled and not arm.draining for arm in self.arms)
+
+    @property
+    def policy_prefix(self) -> str:
+        """Learner and exploration as configured: the first part of a decision's policy id."""
+        return f"{self.pool.learner}/{self.pool.exploration}"
+
+
+class Models:
+    """Served pools by id; rebuilt when a newer snapshot or a change of the catalog asks for it."""
+
+    def __init__(self, directory: Directory, snapshots: SnapshotStore) -> None:
+        self._directory = directory
+        self._snapshots = snapshots
+        self._states: dict[str, PoolState] = {}
+        self._served: dict[str, ServedPool] = {}
+
+    async def served(self, pool_id: str) -> ServedPool:
+        """The pool as it is served now. Raises ResourceNotFound."""
+        pool = await self._directory.pool(pool_id)
+        if pool_id not in self._states:
+            self._states[pool_id] = empty_state(pool)
+            await self.refresh(pool_id)
+        revision = self._directory.revision(pool_id)
+        cached = self._served.get(pool_id)
+        if cached is None or cached.revision != revision:
+            cached = self._build(pool, revision)
+            self._served[pool_id] = cached
+        return cached
+
+    async def refresh(self, pool_id: str) -> bool:
+        """Take over the stored snapshot if it is newer; True if it was."""
+        state = self._states.get(pool_id)
+        known = -1 if state is None else state.version
+        snapshot = await self._snapshots.load(pool_id, known)
+        if snapshot is None:
+            return False
+        self.adopt(pool_id, decode_pool_state(snapshot.state))
+        return True
+
+    async def refresh_all(self) -> None:
+        """`refresh` for every pool that this replica has served."""
+        for pool_id in tuple(self._states):
+            await self.refresh(pool_id)
+
+    def adopt(self, pool_id: str, state: PoolState) -> None:
+        """Serve from `state`, which the caller no longer changes."""
+        self._states[pool_id] = state
+        self._served.pop(pool_id, None)
+
+    def forget(self, pool_id: str) -> None:
+        """Drop a deleted pool."""
+        self._states.pop(pool_id, None)
+        self._served.pop(pool_id, None)
+
+    def version(self, pool_id: str) -> int:
+        """Version of the snapshot that the pool is served from."""
+        state = self._states.get(pool_id)
+        return 0 if state is None else state.version
+
+    def _build(self, pool: Pool, revision: int) -> ServedPool:
+        arms = self._directory.arms(pool.pool_id)
+        _, parameters = parse_spec(pool.learner, LEARNERS)
+        exploration, scale = parse_exploration(pool.exploration)
+        return ServedPool(
+            pool=pool,
+            arms=arms,
+            model=build_model(self._states[pool.pool_id], [arm.arm_id for arm in arms], parameters),
+            exploration=exploration,
+            exploration_scale=scale,
+            weigh=weigher(exploration, scale),
+            revision=revision,
+        )

@@ -1,0 +1,170 @@
+"""The price of money of each tenant, as this replica serves it.
+
+λ is re-solved when a decision finds it due: after every RESOLVE_EVERY decisions of the window (sooner in its first
+ones), with a new snapshot or catalog, after a budget edit, in a new window, and at times in a window whose demand is
+forecast from the clock. All triggers but the last are counts and versions, not times, and the mark of the last
+solution is stored with every hold: a restarted replica goes on with the same λ and re-solves it at the same decision.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit_router.core.choice import Query, costs_usd
+from bandit_router.core.context import Context
+from bandit_router.core.money import nusd_to_usd
+from bandit_router.core.replan import Reservoir, calls_left, solve_price
+from bandit_router.core.resources import Tenant
+from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger, PriceMark
+from bandit_router.service.models import ServedPool
+
+RESOLVE_EVERY = 32
+FORECAST_MS = 5_000
+MAX_TENANTS = 10_000
+"""Tenants whose reservoir is kept in memory; the least recently used is dropped and read back when needed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One recent query in the reservoir."""
+
+    context: Context
+    prompt_tokens: int
+
+    def pack(self) -> bytes:
+        """Little-endian float32: the context, then the prompt tokens."""
+        return np.append(self.context, np.float32(self.prompt_tokens)).astype("<f4").tobytes()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Sample:
+        """Inverse of `pack`."""
+        values = np.frombuffer(data, dtype="<f4")
+        return cls(context=np.asarray(values[:-1], dtype=np.float32), prompt_tokens=int(values[-1]))
+
+
+@dataclass(slots=True, eq=False)
+class _Pace:
+    recent: deque[Sample]
+    budget: BudgetState
+    mark: PriceMark
+    revision: int
+    limit_nusd: int
+    solved_ms: int
+
+
+class Pacer:
+    """Prices per tenant. `price` is asked before a decision, `observe` told after every hold and settlement."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._paces: OrderedDict[str, _Pace] = OrderedDict()
+
+    async def price(
+        self, tenant: Tenant, window: Window, served: ServedPool, query: Query, *, now_ms: int
+    ) -> PriceMark:
+        """The mark of the price in force for this decision, re-solved if it is due.
+
+        Raises StoreUnavailable and AccountMissing when the tenant's state
+        has to be read first.
+        """
+        if tenant.budget_policy == "none" or not served.has_live_arms:
+            return PriceMark(0.0, 0, served.model.version)
+        pace = self._paces.get(tenant.tenant_id)
+        if pace is None or pace.budget.window.start_ms != window.start_ms:
+            pace = await self._load(tenant, window, pace, revision=served.revision, now_ms=now_ms)
+        self._paces.move_to_end(tenant.tenant_id)
+        if _is_due(pace, tenant, served, now_ms=now_ms):
+            _solve(pace, tenant, served, query, now_ms=now_ms)
+        return pace.mark
+
+    def decided(self, tenant_id: str, sample: Sample) -> None:
+        """A decision was recorded: its query joins the reservoir."""
+        pace = self._paces.get(tenant_id)
+        if pace is not None:
+            pace.recent.appendleft(sample)
+
+    def observe(self, tenant_id: str, budget: BudgetState) -> None:
+        """The window's account as just seen in the store."""
+        pace = self._paces.get(tenant_id)
+        if pace is not None and pace.budget.window.start_ms == budget.window.start_ms:
+            pace.budget = budget
+
+    def forget(self, tenant_id: str) -> None:
+        """Drop a tenant; its state is read afresh if it comes back."""
+        self._paces.pop(tenant_id, None)
+
+    async def _load(self, tenant: Tenant, window: Window, known: _Pace | None, *, revision: int, now_ms: int) -> _Pace:
+        budget = await self._ledger.budget(tenant.tenant_id, window, carry_over=tenant.window.carry_over)
+        if known is None:
+            packed = await self._ledger.recent_contexts(tenant.tenant_id)
+            recent = deque((Sample.unpack(data) for data in packed), maxlen=RECENT_CONTEXTS)
+        else:
+            recent = known.recent
+        mark = budget.price or PriceMark(0.0, 0, -1)
+        pace = _Pace(recent, budget, mark, revision, limit_nusd=budget.account.limit_nusd, solved_ms=now_ms)
+        self._paces[tenant.tenant_id] = pace
+        while len(self._paces) > MAX_TENANTS:
+            self._paces.popitem(last=False)
+        return pace
+
+
+def _is_due(pace: _Pace, tenant: Tenant, served: ServedPool, *, now_ms: int) -> bool:
+    mark, account = pace.mark, pace.budget.account
+    since = account.decisions - mark.decisions
+    if mark.snapshot_version != served.model.version or pace.revision != served.revision:
+        return True
+    if since < 0 or account.limit_nusd != pace.limit_nusd:
+        return True
+    if since >= min(RESOLVE_EVERY, 1 + mark.decisions):
+        return True
+    is_forecast = tenant.expected_calls == 0 and pace.budget.window.end_ms is not None
+    return is_forecast and now_ms - pace.solved_ms >= FORECAST_MS
+
+
+def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> None:
+    account, window = pace.budget.account, pace.budget.window
+    horizon = calls_left(
+        expected_calls=tenant.expected_calls,
+        decisions=account.decisions,
+        elapsed_ms=now_ms - window.start_ms,
+        remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
+    )
+    left_usd = nusd_to_usd(max(0, account.limit_nusd - account.spent_nusd - account.in_flight_nusd))
+    price = solve_price(
+        build_reservoir(pace.recent or (Sample(query.context, query.prompt_tokens),), served),
+        pace_usd=left_usd / horizon,
+        weigh=served.weigh,
+        hint=pace.mark.price_per_usd,
+    )
+    pace.mark = PriceMark(price, account.decisions, served.model.version)
+    pace.revision = served.revision
+    pace.limit_nusd = account.limit_nusd
+    pace.solved_ms = now_ms
+
+
+def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
+    """The samples as the pool's policy sees them now, over the arms that may be chosen at all.
+
+    Samples of another context length (the pool's features have changed) are left out; with none left the reservoir is
+    a single average context.
+    """
+    dimension = served.model.reward_mean.shape[1]
+    usable = [s for s in samples if len(s.context) == dimension] or [_average_sample(dimension)]
+    contexts = np.array([s.context for s in usable], dtype=np.float64)
+    predictions = served.model.predict(contexts)
+    live = [index for index, arm in enumerate(served.arms) if arm.enabled and not arm.draining]
+    tokens = np.array([s.prompt_tokens for s in usable], dtype=np.float64)
+    costs = costs_usd(served.arms, predictions, tokens)
+    rewards = predictions.reward + served.model.alpha * predictions.deviation
+    return Reservoir(rewards=rewards[:, live], costs_usd=costs[:, live])
+
+
+def _average_sample(dimension: int) -> Sample:
+    context: Context = np.zeros(dimension, dtype=np.float32)
+    context[0] = 1.0
+    return Sample(context=context, prompt_tokens=100)

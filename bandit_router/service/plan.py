@@ -1,0 +1,82 @@
+"""A decision in the making: everything that is known before the hold, and the record that a draw turns it into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bandit_router.core.choice import Query, candidates, draw_arm, weigh_round
+from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.draw import uniform
+from bandit_router.core.resources import Tenant
+from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import PriceMark
+from bandit_router.service.models import ServedPool
+from bandit_router.service.pacing import Sample
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """One request, encoded, quoted and priced, for one tenant window."""
+
+    decision_id: str
+    request_id: str
+    tenant: Tenant
+    window: Window
+    served: ServedPool
+    query: Query
+    projection_version: int
+    sample: Sample
+    mark: PriceMark
+    quotes: tuple[ArmQuote, ...]
+    decided_ms: int
+
+    def first_draw(self, feasible: tuple[int, ...]) -> Decision:
+        """The decision drawn over all arms that the request allows."""
+        return self._drawn(feasible, rounds=())
+
+    def redraw(self, decision: Decision, *, free_nusd: int) -> Decision | None:
+        """The decision drawn again over the arms whose hold fits in `free_nusd`; None if none does."""
+        fitting = candidates(self.quotes, free_nusd=free_nusd)
+        return self._drawn(fitting, rounds=decision.rounds) if fitting else None
+
+    def fallback(self) -> Decision | None:
+        """The tenant's zero-cost arm, chosen with certainty; None if it has none that may serve."""
+        for position in candidates(self.quotes):
+            quote = self.quotes[position]
+            if quote.arm_id == self.tenant.fallback_arm_id and quote.hold_nusd == 0:
+                return self._decision(position, rounds=(Round((position,), (1.0,)),), reason=Reason.FALLBACK)
+        return None
+
+    def _drawn(self, arms: tuple[int, ...], *, rounds: tuple[Round, ...]) -> Decision:
+        draw = weigh_round(self.quotes, arms, self.served.weigh)
+        number = uniform(self.served.pool.seed, self.request_id or self.decision_id, len(rounds))
+        return self._decision(draw_arm(draw, number), rounds=(*rounds, draw), reason=Reason.POLICY)
+
+    def _decision(self, position: int, *, rounds: tuple[Round, ...], reason: Reason) -> Decision:
+        arm, served, tenant = self.served.arms[position], self.served, self.tenant
+        return Decision(
+            decision_id=self.decision_id,
+            request_id=self.request_id,
+            tenant_id=tenant.tenant_id,
+            pool_id=tenant.pool_id,
+            chosen=position,
+            quotes=self.quotes,
+            rounds=rounds,
+            context=tuple(self.sample.context.tolist()),
+            prompt_tokens=self.query.prompt_tokens,
+            cached_tokens=self.query.cached_tokens_at(arm),
+            max_output_tokens=self.query.most_output_tokens(arm),
+            prices=arm.prices,
+            price_per_usd=self.mark.price_per_usd,
+            snapshot_version=served.model.version,
+            projection_version=self.projection_version,
+            policy_id=f"{served.policy_prefix}/{tenant.budget_policy}",
+            exploration=served.exploration,
+            exploration_scale=served.exploration_scale,
+            reason=reason,
+            decided_ms=self.decided_ms,
+            deadline_ms=self.decided_ms + int(tenant.hold_ttl_s * 1000),
+            window_start_ms=self.window.start_ms,
+            seed=served.pool.seed,
+            shadow=tenant.shadow or reason is Reason.FALLBACK,
+        )

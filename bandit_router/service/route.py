@@ -1,0 +1,193 @@
+"""Route: encode, score, choose, hold and record.
+
+The only await between choosing and answering is the ledger's atomic hold. If the drawn arm does not fit in what is
+free, the arm is drawn again over those that fit; see core.decision for the propensity of the whole procedure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandit_router.core.choice import candidates, quote_arms, weigh_round, weigher
+from bandit_router.core.codec import decode_decision, encode_decision, encode_outcome
+from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
+from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibleArm, ResourceNotFound, StoreAway
+from bandit_router.core.outcomes import Outcome
+from bandit_router.core.partition import ENTROPY_BYTES, make_decision_id
+from bandit_router.core.resources import ExpiryPolicy
+from bandit_router.core.windows import window_at
+from bandit_router.ports.clock import Clock, Entropy
+from bandit_router.ports.ledger import (
+    AccountMissing,
+    AlreadyDecided,
+    BudgetState,
+    DoesNotFit,
+    HoldRequest,
+    Ledger,
+    StoreUnavailable,
+)
+from bandit_router.service.contexts import ContextBuilder
+from bandit_router.service.directory import Directory
+from bandit_router.service.messages import RouteReply, RouteRequest
+from bandit_router.service.models import Models, ServedPool
+from bandit_router.service.pacing import Pacer, Sample
+from bandit_router.service.plan import Plan
+
+KEEP_RECORDS_MS = 7 * 24 * 3_600_000
+"""How long a decision's record outlives its deadline: late feedback is taken until then."""
+
+MAX_ROUNDS = 16
+"""Draws per decision. Every further one needs money to have been spent by others in between."""
+
+
+class RouteService:
+    """Answers Route for one replica."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        models: Models,
+        contexts: ContextBuilder,
+        pacer: Pacer,
+        ledger: Ledger,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> None:
+        self._directory = directory
+        self._models = models
+        self._contexts = contexts
+        self._pacer = pacer
+        self._ledger = ledger
+        self._clock = clock
+        self._entropy = entropy
+
+    async def route(self, request: RouteRequest) -> RouteReply:
+        """Choose an arm, hold its money and record the decision. Raises RouterError; then nothing was held."""
+        try:
+            plan = await self._plan(request)
+            decision = plan.first_draw(_feasible(plan))
+            if request.dry_run:
+                return await self._rehearse(plan, decision)
+            return await self._place(plan, decision)
+        except StoreUnavailable as fault:
+            raise StoreAway(str(fault)) from fault
+        except AccountMissing:
+            raise ResourceNotFound("tenant", request.tenant_id) from None
+
+    async def _plan(self, request: RouteRequest) -> Plan:
+        _check_input(request)
+        tenant = await self._directory.tenant(request.tenant_id)
+        served = await self._models.served(tenant.pool_id)
+        _check_arms(request, served)
+        query, projection_version = await self._contexts.build(served.pool, request)
+        now_ms = self._clock.now_ms()
+        window = window_at(tenant.window, now_ms)
+        mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms)
+        price = mark.price_per_usd
+        return Plan(
+            decision_id=make_decision_id(
+                tenant.tenant_id, now_ms=now_ms, entropy=self._entropy.token_bytes(ENTROPY_BYTES)
+            ),
+            request_id=request.request_id,
+            tenant=tenant,
+            window=window,
+            served=served,
+            query=query,
+            projection_version=projection_version,
+            sample=Sample(context=query.context.astype(np.float32), prompt_tokens=query.prompt_tokens),
+            mark=mark,
+            quotes=quote_arms(served.model, served.arms, query, price_per_usd=price, hold_policy=tenant.hold_policy),
+            decided_ms=now_ms,
+        )
+
+    async def _place(self, plan: Plan, decision: Decision) -> RouteReply:
+        for _ in range(MAX_ROUNDS):
+            result = await self._ledger.hold(_hold_request(plan, decision))
+            if isinstance(result, AlreadyDecided):
+                earlier = decode_decision(result.record.decision)
+                return make_reply(earlier, result.budget, free_nusd=result.record.free_nusd)
+            self._pacer.observe(plan.tenant.tenant_id, result.budget)
+            if not isinstance(result, DoesNotFit):
+                self._pacer.decided(plan.tenant.tenant_id, plan.sample)
+                return make_reply(decision, result.budget, free_nusd=result.record.free_nusd)
+            decision = self._next_draw(plan, decision, result.budget)
+        raise StoreAway(
+            f"tenant {plan.tenant.tenant_id!r}: its money moved during {MAX_ROUNDS} draws", retry_after_s=0.1
+        )
+
+    async def _rehearse(self, plan: Plan, decision: Decision) -> RouteReply:
+        """The decision that a real call would get now, with nothing held or stored."""
+        carry_over = plan.tenant.window.carry_over
+        budget = await self._ledger.budget(plan.tenant.tenant_id, plan.window, carry_over=carry_over)
+        free_nusd = budget.account.free_nusd
+        if decision.hold_nusd > free_nusd and not decision.shadow:
+            decision = self._next_draw(plan, decision, budget)
+        return make_reply(decision, budget, free_nusd=free_nusd)
+
+    def _next_draw(self, plan: Plan, decision: Decision, budget: BudgetState) -> Decision:
+        free_nusd = budget.account.free_nusd
+        redrawn = plan.redraw(decision, free_nusd=free_nusd) or plan.fallback()
+        if redrawn is not None:
+            return redrawn
+        end_ms = plan.window.end_ms
+        raise BudgetExhausted(
+            plan.tenant.tenant_id,
+            free_nusd=free_nusd,
+            least_hold_nusd=min(plan.quotes[position].hold_nusd for position in candidates(plan.quotes)),
+            retry_after_s=None if end_ms is None else (end_ms - plan.decided_ms) / 1000,
+        )
+
+
+def make_reply(decision: Decision, budget: BudgetState, *, free_nusd: int) -> RouteReply:
+    """The reply about a decision before whose hold `free_nusd` was free."""
+    last = decision.rounds[-1]
+    fitting = last.arms if decision.shadow else arms_that_fit(decision, free_nusd=free_nusd)
+    if fitting != last.arms:
+        weigh = weigher(decision.exploration, decision.exploration_scale)
+        last = weigh_round(decision.quotes, fitting, weigh)
+    return RouteReply(decision=decision, propensities=propensities_of(decision, last_round=last), budget=budget)
+
+
+def _feasible(plan: Plan) -> tuple[int, ...]:
+    feasible = candidates(plan.quotes)
+    if not feasible:
+        raise NoFeasibleArm({quote.arm_id: quote.excluded_because for quote in plan.quotes})
+    return feasible
+
+
+def _hold_request(plan: Plan, decision: Decision) -> HoldRequest:
+    tenant, quote = plan.tenant, decision.quote
+    outcome = Outcome(
+        hold_nusd=quote.hold_nusd,
+        expected_cost_nusd=quote.expected_cost_nusd,
+        expiry_charges=tenant.expiry_policy is ExpiryPolicy.CHARGE,
+    )
+    return HoldRequest(
+        tenant_id=tenant.tenant_id,
+        decision_id=decision.decision_id,
+        request_id=decision.request_id,
+        window=plan.window,
+        carry_over=tenant.window.carry_over,
+        hold_nusd=quote.hold_nusd,
+        expected_cost_nusd=quote.expected_cost_nusd,
+        deadline_ms=decision.deadline_ms,
+        keep_ms=KEEP_RECORDS_MS,
+        decision=encode_decision(decision),
+        outcome=encode_outcome(outcome),
+        context=plan.sample.pack(),
+        price=plan.mark,
+        shadow=decision.shadow,
+    )
+
+
+def _check_input(request: RouteRequest) -> None:
+    if (request.query is None) == (request.embedding is None):
+        raise InvalidRequest.of("input", "exactly one of query and embedding must be given")
+
+
+def _check_arms(request: RouteRequest, served: ServedPool) -> None:
+    known = {arm.arm_id for arm in served.arms}
+    for arm_id in request.allowed_arm_ids:
+        if arm_id not in known:
+            raise ResourceNotFound("arm", arm_id)

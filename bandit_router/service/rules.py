@@ -1,0 +1,147 @@
+"""What a pool, an arm and a tenant may look like. Each check raises InvalidRequest naming every field and its rule."""
+
+from __future__ import annotations
+
+import re
+from zoneinfo import ZoneInfo
+
+from bandit_router.core.budget import LimitError, check_limit
+from bandit_router.core.choice import parse_exploration
+from bandit_router.core.context import MAX_CONTEXT_DIMENSION, context_dimension
+from bandit_router.core.errors import FieldViolation, InvalidRequest
+from bandit_router.core.model import LEARNERS
+from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
+from bandit_router.core.spec import SpecError, parse_spec
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
+FEATURE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+BUDGET_POLICIES = ("replan", "none")
+MAX_OUTPUT_TOKENS = 10_000_000
+MAX_HOLD_TTL_S = 30 * 24 * 3600.0
+_LAST_START_DAY = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}
+
+
+class Violations:
+    """Collects broken rules, and raises them together."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldViolation] = []
+
+    def require(self, holds: object, field: str, description: str) -> None:
+        """Note a violation unless `holds`."""
+        if not holds:
+            self._found.append(FieldViolation(field, description))
+
+    def done(self) -> None:
+        """Raise InvalidRequest if anything was noted."""
+        if self._found:
+            raise InvalidRequest(self._found)
+
+
+def check_pool(pool: Pool) -> None:
+    """Rules of a pool. Whether its encoder exists is checked by whoever can load it."""
+    found = Violations()
+    _require_id(found, "pool.pool_id", pool.pool_id)
+    longest = MAX_CONTEXT_DIMENSION - context_dimension(0, len(pool.features))
+    found.require(
+        1 <= pool.dimension <= longest,
+        "pool.dimension",
+        f"must be in 1..{longest} with {len(pool.features)} features (a context has at most "
+        f"{MAX_CONTEXT_DIMENSION} coordinates), got {pool.dimension}",
+    )
+    for name in pool.features:
+        found.require(FEATURE_PATTERN.fullmatch(name), "pool.features", f"{name!r} is not an identifier")
+    found.require(len(set(pool.features)) == len(pool.features), "pool.features", "names must be distinct")
+    _require_spec(found, "pool.learner", lambda: parse_spec(pool.learner, LEARNERS))
+    _require_spec(found, "pool.exploration", lambda: parse_exploration(pool.exploration))
+    found.require(-(2**63) <= pool.seed < 2**63, "pool.seed", "must fit in 64 bits")
+    _require_unset(found, "pool.apprentice_share", pool.apprentice_share)
+    _require_unset(found, "pool.holdout_share", pool.holdout_share)
+    _require_unset(found, "pool.default_reward", pool.default_reward)
+    found.done()
+
+
+def check_arm(arm: Arm) -> None:
+    """Rules of an arm."""
+    found = Violations()
+    _require_id(found, "arm.arm_id", arm.arm_id)
+    found.require(
+        1 <= arm.max_output_tokens <= MAX_OUTPUT_TOKENS,
+        "arm.max_output_tokens",
+        f"must be in 1..{MAX_OUTPUT_TOKENS}, got {arm.max_output_tokens}",
+    )
+    found.done()
+
+
+def check_tenant(tenant: Tenant) -> None:
+    """Rules of a tenant."""
+    found = Violations()
+    _require_id(found, "tenant.tenant_id", tenant.tenant_id)
+    _require_id(found, "tenant.pool_id", tenant.pool_id)
+    try:
+        check_limit(tenant.limit_nusd)
+    except LimitError as refusal:
+        found.require(None, "tenant.limit_nusd", str(refusal))
+    found.require(
+        tenant.budget_policy in BUDGET_POLICIES,
+        "tenant.budget_policy",
+        f"must be one of {', '.join(BUDGET_POLICIES)}, got {tenant.budget_policy!r}",
+    )
+    found.require(tenant.expected_calls >= 0, "tenant.expected_calls", "must not be negative")
+    found.require(
+        0.0 < tenant.hold_ttl_s <= MAX_HOLD_TTL_S,
+        "tenant.hold_ttl",
+        f"must be positive and at most {MAX_HOLD_TTL_S:g} s, got {tenant.hold_ttl_s:g} s",
+    )
+    found.require(
+        tenant.outage_policy is OutagePolicy.FAIL_CLOSED, "tenant.outage_policy", "only FAIL_CLOSED is available"
+    )
+    found.require(not tenant.isolated, "tenant.isolated", "is not available")
+    _check_window(found, tenant.window)
+    found.done()
+
+
+def check_fallback(tenant: Tenant, arms: tuple[Arm, ...]) -> None:
+    """A fallback arm must be in the pool and free of charge."""
+    if not tenant.fallback_arm_id:
+        return
+    found = Violations()
+    arm = next((arm for arm in arms if arm.arm_id == tenant.fallback_arm_id), None)
+    found.require(arm, "tenant.fallback_arm_id", f"is not an arm of pool {tenant.pool_id!r}")
+    if arm is not None:
+        is_free = arm.prices.input_nusd_per_mtok == arm.prices.output_nusd_per_mtok == 0
+        found.require(is_free, "tenant.fallback_arm_id", "must name an arm whose prices are zero")
+    found.done()
+
+
+def _check_window(found: Violations, rule: WindowRule) -> None:
+    last_day = _LAST_START_DAY.get(rule.kind, 1)
+    found.require(
+        1 <= rule.start_day <= last_day,
+        "tenant.window.start_day",
+        f"must be in 1..{last_day} for a window of kind {rule.kind.name}, got {rule.start_day}",
+    )
+    try:
+        ZoneInfo(rule.time_zone)
+    except (KeyError, ValueError, OSError):
+        found.require(None, "tenant.window.time_zone", f"{rule.time_zone!r} is not an IANA time zone")
+
+
+def _require_id(found: Violations, field: str, value: str) -> None:
+    found.require(
+        ID_PATTERN.fullmatch(value),
+        field,
+        f"must be 1 to 128 of A-Z a-z 0-9 . _ : / @ - and start with a letter or digit, got {value!r}",
+    )
+
+
+def _require_spec(found: Violations, field: str, parse: object) -> None:
+    assert callable(parse)
+    try:
+        parse()
+    except SpecError as refusal:
+        found.require(None, field, str(refusal))
+
+
+def _require_unset(found: Violations, field: str, value: float | None) -> None:
+    found.require(not value, field, "is not available")

@@ -1,0 +1,66 @@
+"""The replica's loops: take over changes, learn, sweep. Each survives an unreachable store and goes on after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from bandit_router.ports.clock import Clock
+from bandit_router.ports.ledger import StoreUnavailable
+from bandit_router.ports.observer import Observer
+from bandit_router.service.assembly import Services
+
+REFRESH_S = 0.2
+LEARN_S = 0.1
+SWEEP_S = 1.0
+MAX_BACKOFF_S = 5.0
+
+
+class BackgroundTasks:
+    """Starts the loops and stops them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin on the running event loop."""
+        services = self._services
+        loops: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {
+            "refresh": (REFRESH_S, services.refresh),
+            "learn": (LEARN_S, services.learner.step_all),
+            "sweep": (SWEEP_S, services.sweeper.sweep),
+        }
+        for name, (every_s, step) in loops.items():
+            loop = repeat(name, every_s, step, clock=services.clock, observer=services.observer)
+            self._tasks.append(asyncio.create_task(loop, name=name))
+
+    async def stop(self) -> None:
+        """End the loops; returns when none runs any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+
+async def repeat(
+    name: str, every_s: float, step: Callable[[], Awaitable[object]], *, clock: Clock, observer: Observer
+) -> None:
+    """Call `step` for ever. Waits longer and longer while it fails, and logs once per outage, not once per call."""
+    failures = 0
+    while True:
+        try:
+            await step()
+            if failures:
+                observer.note("task_recovered", task=name, failures=failures)
+            failures = 0
+        except StoreUnavailable as fault:
+            if not failures:
+                observer.note("task_waiting_for_store", task=name, why=str(fault))
+            failures += 1
+        except Exception as fault:  # noqa: BLE001 - a loop that ends would silently stop learning or sweeping
+            if not failures:
+                observer.note("task_failed", task=name, error=f"{type(fault).__name__}: {fault}")
+            failures += 1
+            observer.count("task_failures", task=name)
+        await clock.sleep(min(MAX_BACKOFF_S, every_s * 2 ** min(failures, 10)))
