@@ -15,7 +15,7 @@ from bandit_router.adapters.redis.scripts import Command
 from bandit_router.ports.ledger import StoreUnavailable
 
 MAX_QUEUED = 8192
-"""Calls that may wait for a batch; one more is refused with StoreUnavailable at once."""
+"""Calls that may be unanswered; one more is refused with StoreUnavailable at once."""
 
 MAX_BATCH = 256
 """Calls in one round trip: bounds how long the server is busy with one client."""
@@ -28,6 +28,7 @@ MAX_BATCHES_IN_FLIGHT = 2
 class _Call:
     command: Command
     answer: asyncio.Future[Reply]
+    give_up_s: float
 
 
 class GroupCommit:
@@ -37,6 +38,8 @@ class GroupCommit:
         self._link = link
         self._timeout_s = timeout_s
         self._queue: deque[_Call] = deque()
+        self._unanswered: deque[_Call] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self._batches: set[asyncio.Task[None]] = set()
         self._launching = False
         self._closed = False
@@ -47,16 +50,15 @@ class GroupCommit:
         if self._closed:
             raise StoreUnavailable("the connection to the store is closed")
         if self._waiting >= MAX_QUEUED:
-            raise StoreUnavailable(f"{MAX_QUEUED} calls are waiting for the store already")
-        call = _Call(command, asyncio.get_running_loop().create_future())
+            raise StoreUnavailable(f"{MAX_QUEUED} calls wait for the store already")
+        loop = asyncio.get_running_loop()
+        call = _Call(command, loop.create_future(), loop.time() + self._timeout_s)
         self._queue.append(call)
-        self._waiting += 1
+        self._watch(call, loop)
         self._wake()
+        self._waiting += 1
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await call.answer
-        except TimeoutError:
-            raise StoreUnavailable(f"no answer within {self._timeout_s:g} s") from None
+            return await call.answer
         finally:
             self._waiting -= 1
 
@@ -66,6 +68,24 @@ class GroupCommit:
         while self._batches or self._queue:
             self._launch()
             await asyncio.gather(*self._batches)
+
+    def _watch(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
+        """All calls wait equally long, so they give up in the order they came in: one timer does for all."""
+        while self._unanswered and self._unanswered[0].answer.done():
+            self._unanswered.popleft()
+        self._unanswered.append(call)
+        if self._timer is None:
+            self._timer = loop.call_at(call.give_up_s, self._give_up)
+
+    def _give_up(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        while self._unanswered:
+            call = self._unanswered[0]
+            if not call.answer.done() and call.give_up_s > loop.time():
+                self._timer = loop.call_at(call.give_up_s, self._give_up)
+                return
+            _answer(self._unanswered.popleft(), StoreUnavailable(f"no answer within {self._timeout_s:g} s"))
 
     def _wake(self) -> None:
         """Launch at the end of this turn of the loop, so that all calls made in it share the batch."""

@@ -24,6 +24,8 @@ Ids contain neither ':' nor spaces, except request ids, which therefore stand la
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from bandit_router.core.partition import PARTITION_COUNT, partition_of, partition_tag
 
 CATALOG_SCHEMA = "{catalog}:schema"
@@ -108,5 +110,6 @@ def document_index(kind: str) -> str:
     return f"{{catalog}}:{kind}:index"
 
 
+@lru_cache(maxsize=4096)
 def _tag(tenant_id: str) -> str:
     return _TAGS[partition_of(tenant_id)]

@@ -8,6 +8,8 @@
 --          {'decided', fields of the window, decision, outcome, free, rev}
 --          {'requested', fields of the window, decision id}   the request id has that decision
 
+local TRIM_EVERY = 64 -- contexts that may pile up beyond those kept
+
 local account, window, is_open = look()
 if not account then return {'missing'} end
 
@@ -25,26 +27,26 @@ local function exceeds(hold, free)
   return hold > free
 end
 
-redis.call('HSET', KEYS[5], 'free', window[1])
-redis.call('HINCRBY', KEYS[5], 'free', negated(window[2]))
-redis.call('HINCRBY', KEYS[5], 'free', negated(window[3]))
-local free = redis.call('HGET', KEYS[5], 'free')
-if ARGV[11] ~= '1' and exceeds(ARGV[7], free) then
-  redis.call('DEL', KEYS[5])
-  return {'full', window}
-end
+-- Exact while |free| <= 2^53; beyond that (overspent by as much as the largest limit) still of the right sign.
+local free = integer(tonumber(window[1]) - tonumber(window[3]) - tonumber(window[2]))
+if ARGV[11] ~= '1' and exceeds(ARGV[7], free) then return {'full', window} end
 
 if not is_open then open_window(account, window) end
-redis.call('HINCRBY', KEYS[2], 'held', ARGV[7])
-redis.call('HINCRBY', KEYS[2], 'inflight', ARGV[8])
-redis.call('HINCRBY', KEYS[2], 'n', 1)
-redis.call('HSET', KEYS[2], 'price', ARGV[17], 'price_n', ARGV[18], 'price_snap', ARGV[19])
-redis.call('HSET', KEYS[5], 'd', ARGV[14], 'o', ARGV[15], 'rev', '0', 'epoch', account[2],
+local held = redis.call('HINCRBY', KEYS[2], 'held', ARGV[7])
+local in_flight = redis.call('HINCRBY', KEYS[2], 'inflight', ARGV[8])
+local n = integer(window[6] + 1)
+redis.call('HSET', KEYS[2], 'n', n, 'price', ARGV[17], 'price_n', ARGV[18], 'price_snap', ARGV[19])
+redis.call('HSET', KEYS[5], 'd', ARGV[14], 'o', ARGV[15], 'free', free, 'rev', '0', 'epoch', account[2],
   'deadline', ARGV[9], 'keep', ARGV[10])
 if KEYS[6] ~= KEYS[5] then
   redis.call('SET', KEYS[6], ARGV[12], 'PXAT', integer(ARGV[9] + ARGV[10]))
 end
 redis.call('ZADD', KEYS[7], ARGV[9], ARGV[13])
-redis.call('LPUSH', KEYS[8], ARGV[16])
-redis.call('LTRIM', KEYS[8], 0, ARGV[20] - 1)
-return {'held', window_fields(KEYS[2]), free}
+if redis.call('LPUSH', KEYS[8], ARGV[16]) >= ARGV[20] + TRIM_EVERY then
+  redis.call('LTRIM', KEYS[8], 0, ARGV[20] - 1)
+end
+
+if held > MAX_LIMIT or in_flight > MAX_LIMIT then return {'held', window_fields(KEYS[2]), free} end
+window[3], window[5], window[6] = integer(held), integer(in_flight), n
+window[7], window[8], window[9] = ARGV[17], ARGV[18], ARGV[19]
+return {'held', window, free}

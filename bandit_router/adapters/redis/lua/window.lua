@@ -2,18 +2,12 @@
 --   KEYS[1] account  KEYS[2] window  KEYS[3] window before (the window itself if there is none)  KEYS[4] windows index
 --   ARGV[1] start    ARGV[2] end or ''    ARGV[3] start of the window before or ''    ARGV[4] '1': carry over
 --   ARGV[5] when the window's record may be forgotten, or '': never    ARGV[6] which windows are forgotten by start
--- Money crosses Lua as decimal strings; sums are made by HINCRBY, in 64-bit integers. Doubles are used for limits
--- only, which are at most 2^53.
+-- Money crosses Lua as decimal strings, and counters are kept by HINCRBY, in 64-bit integers. Doubles serve for
+-- comparisons with limits, which are at most 2^53.
 
 local MAX_LIMIT = 9007199254740992
 
 local function integer(number) return string.format('%.0f', number) end
-
-local function negated(amount)
-  if amount == '0' then return amount end
-  if string.sub(amount, 1, 1) == '-' then return string.sub(amount, 2) end
-  return '-' .. amount
-end
 
 -- limit spent held over inflight n price price_n price_snap end prev epoch
 local function window_fields(key)

@@ -1,0 +1,110 @@
+"""Short ways to say what the ledger tests are about."""
+
+from __future__ import annotations
+
+from bandit_router.core.budget import BudgetEditKind
+from bandit_router.core.codec import decode_outcome, encode_outcome
+from bandit_router.core.outcomes import Feedback, FeedbackStatus, Outcome, Transition, apply_feedback, expire
+from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import (
+    BudgetEdit,
+    BudgetState,
+    DecisionRecord,
+    HoldRequest,
+    Ledger,
+    OutcomeCommit,
+    PriceMark,
+)
+
+TENANT = "acme"
+POOL = "chat"
+FIXED = Window(start_ms=0)
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+PRICE = PriceMark(price_per_usd=2.5, decisions=3, snapshot_version=7)
+
+
+def day(now_ms: int, offset: int = 0) -> Window:
+    """The day that contains `now_ms`, or one `offset` days later."""
+    start_ms = now_ms // DAY_MS * DAY_MS + offset * DAY_MS
+    return Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS)
+
+
+def hold_request(
+    now_ms: int,
+    *,
+    hold_nusd: int = 10,
+    decision_id: str = "d1",
+    request_id: str = "",
+    tenant_id: str = TENANT,
+    window: Window = FIXED,
+    carry_over: bool = False,
+    ttl_ms: int = HOUR_MS,
+    keep_ms: int = DAY_MS,
+    charges: bool = True,
+    shadow: bool = False,
+    context: bytes = b"ctx",
+) -> HoldRequest:
+    expected_nusd = hold_nusd // 2
+    return HoldRequest(
+        tenant_id=tenant_id,
+        decision_id=decision_id,
+        request_id=request_id,
+        window=window,
+        carry_over=carry_over,
+        hold_nusd=hold_nusd,
+        expected_cost_nusd=expected_nusd,
+        deadline_ms=now_ms + ttl_ms,
+        keep_ms=keep_ms,
+        decision=f"decision {decision_id}".encode(),
+        outcome=encode_outcome(Outcome(hold_nusd, expected_nusd, expiry_charges=charges)),
+        context=context,
+        price=PRICE,
+        shadow=shadow,
+    )
+
+
+def commit_of(
+    record: DecisionRecord,
+    transition: Transition,
+    now_ms: int,
+    *,
+    decision_id: str = "d1",
+    tenant_id: str = TENANT,
+    window: Window = FIXED,
+    pool_id: str = POOL,
+) -> OutcomeCommit:
+    return OutcomeCommit(
+        tenant_id=tenant_id,
+        pool_id=pool_id,
+        decision_id=decision_id,
+        window_start_ms=window.start_ms,
+        revision=record.revision,
+        before=record.outcome,
+        after=encode_outcome(transition.outcome),
+        money=transition.money,
+        settled=transition.outcome.held_nusd == 0,
+        recorded_ms=now_ms,
+    )
+
+
+async def give(ledger: Ledger, feedback: Feedback | None, now_ms: int, **names: object) -> FeedbackStatus:
+    """Read, apply, commit, as the service does until nobody is faster. `feedback` None: the deadline passes."""
+    decision_id = str(names.get("decision_id", "d1"))
+    while True:
+        record = await ledger.read(str(names.get("tenant_id", TENANT)), decision_id)
+        assert record is not None
+        outcome = decode_outcome(record.outcome)
+        transition = expire(outcome) if feedback is None else apply_feedback(outcome, feedback)
+        if not transition.changed:
+            return transition.status
+        if await ledger.commit(commit_of(record, transition, now_ms, **names)) is not None:
+            return transition.status
+
+
+async def budget_of(ledger: Ledger, window: Window = FIXED, *, carry_over: bool = False) -> BudgetState:
+    return await ledger.budget(TENANT, window, carry_over=carry_over)
+
+
+def edit_of(kind: BudgetEditKind, amount_nusd: int = 0, *, reason: str = "asked for") -> BudgetEdit:
+    return BudgetEdit(TENANT, kind, amount_nusd, reason, "alice", edited_ms=1)
