@@ -1,0 +1,71 @@
+# `make demo` and `make test` need nothing but Python 3.11+, make and the package registries: they set up their own
+# virtual environments (.venv with everything; .venv-demo with the runtime and the demo's data, without torch).
+
+PYTHON ?= python3
+PIP_FLAGS ?= --disable-pip-version-check --quiet
+VENV := .venv
+DEMO_VENV := .venv-demo
+BIN := $(VENV)/bin
+STAMPS := .stamps
+ARGS ?=
+
+.PHONY: help demo test venv lint types imports protos protos-check check bench soak fmt clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: $(STAMPS)/demo ## Route 3,609 recorded prompts through a real server: make demo ARGS="--budget 0.0003"
+	$(DEMO_VENV)/bin/bandit-router demo $(ARGS)
+
+test: venv ## Lint, types, import rules, and every test but the long ones
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest tests
+
+check: venv lint types imports ## Everything that reads the code without running it
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+imports: venv
+	$(BIN)/lint-imports
+
+protos: venv ## Regenerate bandit_router/v1 from protos/
+	$(BIN)/python tools/protos.py generate
+
+protos-check: venv ## Compare generated code, lint the protos, look for breaking changes
+	$(BIN)/python tools/protos.py check
+	$(BIN)/python tools/protos.py lint
+	$(BIN)/python tools/protos.py breaking
+
+bench: venv ## Benchmarks: ratios within one run
+	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800
+
+soak: venv ## Long fault and property runs
+	$(BIN)/python -m pytest tests -m soak -s --timeout 3600
+
+fmt: venv ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+venv: $(STAMPS)/venv
+
+$(STAMPS)/venv: pyproject.toml constraints.txt | $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,sentence-transformers,sim,dev]'
+	@touch $@
+
+$(STAMPS)/demo: pyproject.toml constraints.txt | $(STAMPS)
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(STAMPS):
+	@mkdir -p $@
+
+clean: ## Remove environments and caches
+	rm -rf $(VENV) $(DEMO_VENV) $(STAMPS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
