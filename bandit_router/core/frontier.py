@@ -8,6 +8,8 @@ each query's own concave envelope in order of reward per dollar until the money 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from bandit_router.core.exploration import FloatArray
@@ -59,7 +61,7 @@ def _steps(costs: FloatArray, rewards: FloatArray) -> list[tuple[float, float, f
     """(reward per dollar, dollars, reward) of each step up one query's envelope, falling in the first."""
     hull = concave_envelope(costs, rewards)
     steps = []
-    for low, high in zip(hull, hull[1:], strict=False):
+    for low, high in itertools.pairwise(hull):
         cost, reward = float(costs[high] - costs[low]), float(rewards[high] - rewards[low])
         steps.append((reward / cost if cost > 0.0 else float("inf"), cost, reward))
     return steps

@@ -64,29 +64,34 @@ def solve_price(
         return 0.0
     if mean_cost_usd(MAX_PRICE_PER_USD) > pace_usd:
         return MAX_PRICE_PER_USD
-    low, high = _bracket(mean_cost_usd, pace_usd, hint)
-    while high - low > _PRECISION:
-        middle = 0.5 * (low + high)
-        if mean_cost_usd(math.exp(middle)) > pace_usd:
-            low = middle
-        else:
+    low, high = _bracket(lambda step: mean_cost_usd(_price(step)) <= pace_usd, hint)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if mean_cost_usd(_price(middle)) <= pace_usd:
             high = middle
-    return math.exp(high)
+        else:
+            low = middle
+    return _price(high)
 
 
-_PRECISION = 1e-3
-_BRACKET = 0.3
+_STEPS_PER_E = 1_000
+_LAST_STEP = math.ceil(_STEPS_PER_E * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
+_NEAR_STEPS = 128
 
 
-def _bracket(mean_cost_usd: Callable[[float], float], pace_usd: float, hint: float) -> tuple[float, float]:
-    """A logarithmic bracket of the root: a narrow one around the hint if the root is in it, else the whole range."""
-    low, high = math.log(MIN_PRICE_PER_USD), math.log(MAX_PRICE_PER_USD)
-    if hint <= MIN_PRICE_PER_USD or hint >= MAX_PRICE_PER_USD:
-        return low, high
-    centre = math.log(hint)
-    near_low, near_high = max(low, centre - _BRACKET), min(high, centre + _BRACKET)
-    if mean_cost_usd(math.exp(near_low)) <= pace_usd:
-        return low, near_low
-    if mean_cost_usd(math.exp(near_high)) > pace_usd:
-        return near_high, high
+def _price(step: int) -> float:
+    """The grid of prices, a tenth of a percent apart: the solution does not depend on where the search began."""
+    return min(MAX_PRICE_PER_USD, MIN_PRICE_PER_USD * math.exp(step / _STEPS_PER_E))
+
+
+def _bracket(is_affordable: Callable[[int], bool], hint: float) -> tuple[int, int]:
+    """Steps (low, high), low too cheap a price and high a sufficient one; near the hint if the root is."""
+    if not MIN_PRICE_PER_USD < hint < MAX_PRICE_PER_USD:
+        return -1, _LAST_STEP
+    centre = round(_STEPS_PER_E * math.log(hint / MIN_PRICE_PER_USD))
+    near_low, near_high = max(-1, centre - _NEAR_STEPS), min(_LAST_STEP, centre + _NEAR_STEPS)
+    if is_affordable(near_low):
+        return -1, near_low
+    if not is_affordable(near_high):
+        return near_high, _LAST_STEP
     return near_low, near_high

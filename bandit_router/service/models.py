@@ -102,9 +102,19 @@ class Models:
         return ServedPool(
             pool=pool,
             arms=arms,
-            model=build_model(self._states[pool.pool_id], [arm.arm_id for arm in arms], parameters),
+            model=build_model(self._usable_state(pool), [arm.arm_id for arm in arms], parameters),
             exploration=exploration,
             exploration_scale=scale,
             weigh=weigher(exploration, scale),
             revision=revision,
         )
+
+    def _usable_state(self, pool: Pool) -> PoolState:
+        """The state, unless it was learned in the coordinates of a projection that has been replaced since."""
+        state = self._states[pool.pool_id]
+        projection = self._directory.projection(pool.pool_id)
+        if state.projection_version == (0 if projection is None else projection.version):
+            return state
+        fresh = empty_state(pool)
+        fresh.version = state.version
+        return fresh

@@ -36,6 +36,11 @@ class Sample:
     context: Context
     prompt_tokens: int
 
+    @classmethod
+    def of(cls, query: Query) -> Sample:
+        """The sample that a query leaves behind."""
+        return cls(context=query.context.astype(np.float32), prompt_tokens=query.prompt_tokens)
+
     def pack(self) -> bytes:
         """Little-endian float32: the context, then the prompt tokens."""
         return np.append(self.context, np.float32(self.prompt_tokens)).astype("<f4").tobytes()
@@ -136,7 +141,7 @@ def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now
     )
     left_usd = nusd_to_usd(max(0, account.limit_nusd - account.spent_nusd - account.in_flight_nusd))
     price = solve_price(
-        build_reservoir(pace.recent or (Sample(query.context, query.prompt_tokens),), served),
+        build_reservoir(pace.recent or (Sample.of(query),), served),
         pace_usd=left_usd / horizon,
         weigh=served.weigh,
         hint=pace.mark.price_per_usd,

@@ -6,8 +6,6 @@ free, the arm is drawn again over those that fit; see core.decision for the prop
 
 from __future__ import annotations
 
-import numpy as np
-
 from bandit_router.core.choice import candidates, quote_arms, weigh_round, weigher
 from bandit_router.core.codec import decode_decision, encode_decision, encode_outcome
 from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
@@ -95,7 +93,7 @@ class RouteService:
             served=served,
             query=query,
             projection_version=projection_version,
-            sample=Sample(context=query.context.astype(np.float32), prompt_tokens=query.prompt_tokens),
+            sample=Sample.of(query),
             mark=mark,
             quotes=quote_arms(served.model, served.arms, query, price_per_usd=price, hold_policy=tenant.hold_policy),
             decided_ms=now_ms,
