@@ -1630,6 +1630,88 @@ class FreezeLearningResponse(_message.Message):
 Global___FreezeLearningResponse: _TypeAlias = FreezeLearningResponse  # noqa: Y015
 
 @_typing.final
+class FitProjectionRequest(_message.Message):
+    """Asks for a projection fitted on a sample of the pool's queries; it needs more samples than the pool has dimensions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Vector(_message.Message):
+        """One vector of the pool's encoder."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        VALUES_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+            """As many finite numbers as the encoder's dimension."""
+
+        def __init__(
+            self,
+            *,
+            values: _abc.Iterable[_builtins.float] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    """The pool."""
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The sample as text, for pools whose encoder reads text. Exactly one of texts and vectors is given."""
+
+    @_builtins.property
+    def vectors(self) -> _containers.RepeatedCompositeFieldContainer[Global___FitProjectionRequest.Vector]:
+        """The sample as vectors of the pool's encoder."""
+
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
+        vectors: _abc.Iterable[Global___FitProjectionRequest.Vector] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pool_id", b"pool_id", "texts", b"texts", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitProjectionRequest: _TypeAlias = FitProjectionRequest  # noqa: Y015
+
+@_typing.final
+class FitProjectionResponse(_message.Message):
+    """What the fit produced."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Version of the projection; contexts of two versions are not comparable."""
+    samples: _builtins.int
+    """Samples it was fitted on."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        samples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["samples", b"samples", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FitProjectionResponse: _TypeAlias = FitProjectionResponse  # noqa: Y015
+
+@_typing.final
 class StreamEventsRequest(_message.Message):
     """Asks for the event log of a pool."""
 

@@ -152,6 +152,11 @@ class AdminServiceStub:
                 request_serializer=bandit__router_dot_v1_dot_admin__pb2.FreezeLearningRequest.SerializeToString,
                 response_deserializer=bandit__router_dot_v1_dot_admin__pb2.FreezeLearningResponse.FromString,
                 _registered_method=True)
+        self.FitProjection = channel.unary_unary(
+                '/bandit_router.v1.AdminService/FitProjection',
+                request_serializer=bandit__router_dot_v1_dot_admin__pb2.FitProjectionRequest.SerializeToString,
+                response_deserializer=bandit__router_dot_v1_dot_admin__pb2.FitProjectionResponse.FromString,
+                _registered_method=True)
         self.StreamEvents = channel.unary_stream(
                 '/bandit_router.v1.AdminService/StreamEvents',
                 request_serializer=bandit__router_dot_v1_dot_admin__pb2.StreamEventsRequest.SerializeToString,
@@ -326,6 +331,13 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FitProjection(self, request, context):
+        """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamEvents(self, request, context):
         """Sends the event log of a pool, from a cursor on.
         """
@@ -450,6 +462,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.FreezeLearning,
                     request_deserializer=bandit__router_dot_v1_dot_admin__pb2.FreezeLearningRequest.FromString,
                     response_serializer=bandit__router_dot_v1_dot_admin__pb2.FreezeLearningResponse.SerializeToString,
+            ),
+            'FitProjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.FitProjection,
+                    request_deserializer=bandit__router_dot_v1_dot_admin__pb2.FitProjectionRequest.FromString,
+                    response_serializer=bandit__router_dot_v1_dot_admin__pb2.FitProjectionResponse.SerializeToString,
             ),
             'StreamEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamEvents,
@@ -1081,6 +1098,33 @@ class AdminService:
             '/bandit_router.v1.AdminService/FreezeLearning',
             bandit__router_dot_v1_dot_admin__pb2.FreezeLearningRequest.SerializeToString,
             bandit__router_dot_v1_dot_admin__pb2.FreezeLearningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FitProjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bandit_router.v1.AdminService/FitProjection',
+            bandit__router_dot_v1_dot_admin__pb2.FitProjectionRequest.SerializeToString,
+            bandit__router_dot_v1_dot_admin__pb2.FitProjectionResponse.FromString,
             options,
             channel_credentials,
             insecure,

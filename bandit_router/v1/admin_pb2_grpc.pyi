@@ -82,6 +82,8 @@ class AdminServiceStub:
     """Takes what ExportState sent: a header, then chunks, then a trailer. All or nothing."""
     FreezeLearning: _grpc.UnaryUnaryMultiCallable[_admin_pb2.FreezeLearningRequest, _admin_pb2.FreezeLearningResponse]
     """Stops or resumes learning in a pool; routing and billing go on."""
+    FitProjection: _grpc.UnaryUnaryMultiCallable[_admin_pb2.FitProjectionRequest, _admin_pb2.FitProjectionResponse]
+    """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates."""
     StreamEvents: _grpc.UnaryStreamMultiCallable[_admin_pb2.StreamEventsRequest, _admin_pb2.StreamEventsResponse]
     """Sends the event log of a pool, from a cursor on."""
 
@@ -139,6 +141,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Takes what ExportState sent: a header, then chunks, then a trailer. All or nothing."""
     FreezeLearning: _aio.UnaryUnaryMultiCallable[_admin_pb2.FreezeLearningRequest, _admin_pb2.FreezeLearningResponse]  # type: ignore[assignment]
     """Stops or resumes learning in a pool; routing and billing go on."""
+    FitProjection: _aio.UnaryUnaryMultiCallable[_admin_pb2.FitProjectionRequest, _admin_pb2.FitProjectionResponse]  # type: ignore[assignment]
+    """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates."""
     StreamEvents: _aio.UnaryStreamMultiCallable[_admin_pb2.StreamEventsRequest, _admin_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """Sends the event log of a pool, from a cursor on."""
 
@@ -331,6 +335,14 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.FreezeLearningResponse, _abc.Awaitable[_admin_pb2.FreezeLearningResponse]]:
         """Stops or resumes learning in a pool; routing and billing go on."""
+
+    @_abc_1.abstractmethod
+    def FitProjection(
+        self,
+        request: _admin_pb2.FitProjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.FitProjectionResponse, _abc.Awaitable[_admin_pb2.FitProjectionResponse]]:
+        """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates."""
 
     @_abc_1.abstractmethod
     def StreamEvents(
