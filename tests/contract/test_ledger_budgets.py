@@ -139,6 +139,15 @@ async def test_a_grant_out_of_range_is_refused(ledger, amount_nusd):
     assert list(await ledger.audit(TENANT, after_id="", limit=10)) == []
 
 
+@pytest.mark.parametrize(
+    ("limit_nusd", "amount_nusd"), [(0, MAX_LIMIT_NUSD + 1), (MAX_LIMIT_NUSD, -MAX_LIMIT_NUSD - 1)]
+)
+async def test_a_grant_one_nano_dollar_out_of_range_is_refused(store, limit_nusd, amount_nusd):
+    await store.ledger.open_account(TENANT, limit_nusd)
+    with pytest.raises(LimitError):
+        await store.ledger.edit_budget(edit_of(GRANT, amount_nusd), FIXED, carry_over=False)
+
+
 @pytest.mark.parametrize("amount_nusd", [-100, MAX_LIMIT_NUSD - 100])
 async def test_a_grant_to_the_very_edge_is_made(ledger, amount_nusd):
     state = await ledger.edit_budget(edit_of(GRANT, amount_nusd), FIXED, carry_over=False)

@@ -190,17 +190,23 @@ def _commit_command(commit: OutcomeCommit) -> Command:
 
 
 def _edit_command(edit: BudgetEdit, window: Window, *, carry_over: bool) -> Command:
-    beyond_nusd = 2 * MAX_LIMIT_NUSD  # as far out of range as any larger amount, and exact in Lua
     return scripts.EDIT_BUDGET.on(
         [*records.window_keys(edit.tenant_id, window), keys.audit(edit.tenant_id)],
         *records.window_args(window, carry_over=carry_over),
         edit.kind.value,
-        max(-beyond_nusd, min(beyond_nusd, edit.amount_nusd)),
+        _exact_in_lua(edit.amount_nusd) if edit.kind is BudgetEditKind.GRANT else edit.amount_nusd,
         edit.reason,
         edit.actor,
         edit.edited_ms,
         AUDIT_ENTRIES,
     )
+
+
+def _exact_in_lua(grant_nusd: int) -> int:
+    """The grant, or for one that no limit allows another such that a double can tell from those allowed."""
+    if abs(grant_nusd) <= MAX_LIMIT_NUSD:
+        return grant_nusd
+    return 2 * MAX_LIMIT_NUSD if grant_nusd > 0 else -2 * MAX_LIMIT_NUSD
 
 
 def _due(member: bytes, score: Any) -> DueDecision:
