@@ -78,13 +78,20 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Valkey cluster of three primaries."""
+    with running_cluster(tmp_path_factory) as ports:
+        yield f"redis+cluster://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
+
+
+@contextlib.contextmanager
+def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
+    """The ports of three Valkey primaries that share the slots evenly, in order."""
     ports = [free_port() for _ in range(CLUSTER_NODES)]
     with contextlib.ExitStack() as nodes:
         for port in ports:
-            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "2000")
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-node-timeout", "5000")
             nodes.enter_context(running(str(get_binary_path()), tmp_path_factory.mktemp("node"), port, *options))
         form_cluster([redis.Redis(port=port) for port in ports])
-        yield f"redis+cluster://127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
+        yield ports
 
 
 def form_cluster(nodes: list[redis.Redis]) -> None:
@@ -100,10 +107,14 @@ def form_cluster(nodes: list[redis.Redis]) -> None:
 
 
 @contextlib.contextmanager
-def running(binary: str, data_dir: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server on a TCP port of this machine."""
-    places = ("--port", str(port), "--bind", "127.0.0.1", "--dir", str(data_dir))
-    process = subprocess.Popen([binary, *places, "--save", "", *options], stdout=subprocess.DEVNULL)
+def running(
+    binary: str, data_dir: Path, port: int, *options: str, conf: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server on a TCP port of this machine; `conf` for a sentinel, which keeps its state there."""
+    head = [binary] if conf is None else [binary, str(conf)]
+    places = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(data_dir)]
+    rest = ["--save", "", *options] if conf is None else list(options)
+    process = subprocess.Popen([*head, *places, *rest], stdout=subprocess.DEVNULL)
     try:
         wait_until(lambda: answers(port))
         yield process

@@ -1,0 +1,25 @@
+"""MemoryLedger: what the contract does not ask for: that it forgets, so that long simulations fit in memory."""
+
+from __future__ import annotations
+
+from bandit_router.adapters.memory import ManualClock, MemoryStore
+from bandit_router.core.outcomes import MoneyChange
+from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import HoldRequest, OutcomeCommit, PriceMark
+
+
+async def test_settled_records_do_not_pile_up():
+    clock = ManualClock()
+    ledger = MemoryStore(clock).ledger
+    await ledger.open_account("t", 10_000)
+    for n in range(1000):
+        now_ms = clock.now_ms()
+        names = ("t", f"d{n}", f"r{n}")
+        price = PriceMark(1.0, 0, 0)
+        await ledger.hold(HoldRequest(*names, Window(0), False, 1, 1, now_ms + 1000, 1000, b"", b"", b"", price))
+        money = MoneyChange(held_nusd=-1, in_flight_nusd=-1)
+        await ledger.commit(OutcomeCommit("t", "p", f"d{n}", 0, 0, b"", b"", money, True, now_ms))
+        clock.jump(0.1)
+    assert len(ledger._records) < 50
+    assert len(ledger._requests) < 50
+    assert len(ledger._due) < 50

@@ -1,0 +1,82 @@
+"""Keys and scripts: one hash slot per call, and every key passed, none built."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+from redis.crc import key_slot
+
+from bandit_router.adapters.redis import keys, records
+from bandit_router.adapters.redis import ledger as redis_ledger
+from bandit_router.core.budget import BudgetEditKind
+from bandit_router.core.outcomes import MoneyChange
+from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import BudgetEdit, HoldRequest, OutcomeCommit, PriceMark
+
+LUA = sorted((files("bandit_router.adapters.redis") / "lua").iterdir(), key=lambda path: path.name)
+TENANTS = ("acme", "globex", "team-7.prod", "x")
+WINDOW = Window(1_000, 2_000, 0)
+
+
+def slots(names):
+    return {key_slot(name.encode()) for name in names}
+
+
+def script_keys(command):
+    count = command.args[2]
+    return command.args[3 : 3 + count]
+
+
+@pytest.mark.parametrize("tenant_id", TENANTS)
+def test_a_hold_touches_one_slot(tenant_id):
+    price = PriceMark(1.0, 0, 0)
+    request = HoldRequest(tenant_id, "d1", "r1", WINDOW, True, 1, 1, 1, 1, b"", b"", b"", price)
+    names = script_keys(redis_ledger._hold_command(request))
+    assert len(names) == 8
+    assert len(slots(names)) == 1
+
+
+@pytest.mark.parametrize("tenant_id", TENANTS)
+def test_a_commit_touches_one_slot(tenant_id):
+    commit = OutcomeCommit(tenant_id, "pool", "d1", 0, 0, b"", b"", MoneyChange(), True, 0)
+    assert len(slots(script_keys(redis_ledger._commit_command(commit)))) == 1
+
+
+@pytest.mark.parametrize("tenant_id", TENANTS)
+def test_an_edit_touches_one_slot(tenant_id):
+    edit = BudgetEdit(tenant_id, BudgetEditKind.GRANT, 1, "", "", 0)
+    assert len(slots(script_keys(redis_ledger._edit_command(edit, WINDOW, carry_over=True)))) == 1
+
+
+def test_a_pools_keys_share_a_slot():
+    assert len(slots([keys.lease("chat"), keys.fence("chat"), keys.snapshot("chat")])) == 1
+
+
+def test_the_catalogs_keys_share_a_slot():
+    names = [keys.CATALOG_SCHEMA, keys.CATALOG_VERSION, keys.CATALOG_CHANGES]
+    names += [name(kind) for name in (keys.documents, keys.document_index) for kind in ("pool", "arm", "tenant")]
+    assert len(slots(names)) == 1
+
+
+def test_partitions_have_slots_of_their_own():
+    assert len(slots(keys.due(partition) for partition in range(16))) == 16
+
+
+@pytest.mark.parametrize("path", LUA, ids=lambda path: path.name)
+def test_scripts_take_every_key_from_keys(path):
+    calls = re.findall(r"redis\.call\('(\w+)', ([^,)]+)", path.read_text())
+    built = [(name, key) for name, key in calls if not re.fullmatch(r"KEYS\[\d\]|key", key)]
+    assert built == []
+
+
+@pytest.mark.parametrize("path", LUA, ids=lambda path: path.name)
+def test_scripts_begin_with_their_contract(path):
+    head = path.read_text().split("\n\n")[0]
+    assert head.startswith("-- ")
+    assert "KEYS" in head
+
+
+def test_a_fixed_window_is_never_forgotten():
+    assert records.window_args(Window(0), carry_over=False)[4:] == ("", "")
