@@ -1,0 +1,68 @@
+"""What one replay is made of. Everything that can change a result is in here, so a setting names its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bandit_router.core.resources import DEFAULT_DIMENSION
+from bandit_router_sim.logs.full import FloatArray, FullLog
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The product's settings under test, as a pool and a tenant name them."""
+
+    name: str = "default"
+    learner: str = "linucb"
+    exploration: str = "igw"
+    budget_policy: str = "replan"
+    dimension: int = DEFAULT_DIMENSION
+
+
+POLICIES: Mapping[str, Policy] = {
+    "default": Policy(),
+    "unpaced": Policy(name="unpaced", budget_policy="none"),
+}
+"""Policies by the name that the commands take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One replay: a policy under a budget per request, in one seeded order.
+
+    The first `learn_share` of the order is the learning stretch, the rest is reported. Each stretch has a budget
+    window of its own, of `budget_usd` times its requests. Rewards arrive `reward_delay` requests late and only with
+    probability `reward_rate`; bills arrive `bill_delay` requests late. The learner folds every `fold_every` requests.
+    """
+
+    policy: Policy
+    budget_usd: float
+    seed: int
+    learn_share: float = 0.5
+    reward_delay: int = 0
+    bill_delay: int = 0
+    reward_rate: float = 1.0
+    fold_every: int = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """A log ready to be replayed: complete rows, an embedding per row (n, dim), and the arms' prices.
+
+    `prices` maps an arm to its list prices in decimal USD per million tokens (input, output) and its longest answer in
+    tokens; where a log does not tell them they are estimated from its costs (`replay.pricing`).
+    """
+
+    log: FullLog
+    embeddings: FloatArray
+    prices: Mapping[str, ArmPricing] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPricing:
+    """List prices of a replayed arm."""
+
+    input_usd_per_mtok: str
+    output_usd_per_mtok: str
+    max_output_tokens: int
