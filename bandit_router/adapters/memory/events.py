@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,13 +22,13 @@ class MemoryEventLog:
     """Implements `EventLog`; the ledger appends to it."""
 
     def __init__(self) -> None:
-        self._pools: dict[str, dict[int, _Stream]] = {}
+        self._pools: dict[str, dict[int, _Stream]] = defaultdict(lambda: defaultdict(_Stream))
 
     def append(
         self, pool_id: str, partition: int, *, decision: bytes, before: bytes, after: bytes, free_nusd: int, now_ms: int
     ) -> None:
         """Add an entry behind the newest one of its stream."""
-        stream = self._pools.setdefault(pool_id, {}).setdefault(partition, _Stream())
+        stream = self._pools[pool_id][partition]
         ms, sequence = stream.newest
         stream.newest = (now_ms, 0) if now_ms > ms else (ms, sequence + 1)
         entry_id = f"{stream.newest[0]}-{stream.newest[1]}"
