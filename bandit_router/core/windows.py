@@ -1,8 +1,10 @@
 """Budget windows: which calendar period of the tenant's zone an instant belongs to.
 
-Boundaries are local wall-clock instants turned into UTC, so a day on which the clocks change has 23 or 25 hours and
-windows neither overlap nor leave a gap. An hour window is a UTC-aligned hour shifted by the zone's offset; where two
-local hours bear the same name (clocks set back) they are two windows.
+Boundaries are local wall-clock instants turned into UTC, so a day on which the clocks change has 23 or 25 hours, and
+windows neither overlap nor leave a gap: a boundary that the clocks show twice is its first showing, one that they skip
+is the instant at which they skip it. An hour window is an hour of the zone's clock; where two local hours bear the
+same name (clocks set back) they are two windows, and where the clocks move by half an hour (Lord Howe) the one that is
+cut off by the change lasts half an hour.
 """
 
 from __future__ import annotations
@@ -30,22 +32,49 @@ def window_at(rule: WindowRule, now_ms: int) -> Window:
     """The window of `rule` that contains `now_ms`."""
     if rule.kind is WindowKind.FIXED:
         return Window(start_ms=FIXED_START_MS)
-    if rule.kind is WindowKind.HOUR:
-        return _hour_window(rule, now_ms)
-    start = _calendar_start(rule, _local(rule, now_ms))
-    return Window(
-        start_ms=_to_ms(start),
-        end_ms=_to_ms(_next_start(rule, start)),
-        previous_start_ms=_to_ms(_calendar_start(rule, start - timedelta(days=1))),
-    )
+    bounds = _hour_bounds if rule.kind is WindowKind.HOUR else _calendar_bounds
+    start_ms, end_ms = bounds(rule, now_ms)
+    previous_start_ms, _ = bounds(rule, start_ms - 1)
+    return Window(start_ms=start_ms, end_ms=end_ms, previous_start_ms=previous_start_ms)
 
 
-def _hour_window(rule: WindowRule, now_ms: int) -> Window:
+def _hour_bounds(rule: WindowRule, now_ms: int) -> tuple[int, int]:
+    start_ms = now_ms - (now_ms + _phase_ms(rule, now_ms)) % HOUR_MS
+    last_ms = start_ms + HOUR_MS - 1
+    if _phase_ms(rule, start_ms) != _phase_ms(rule, now_ms):
+        return _phase_change(rule, start_ms, now_ms), last_ms + 1
+    if _phase_ms(rule, last_ms) != _phase_ms(rule, now_ms):
+        return start_ms, _phase_change(rule, now_ms, last_ms)
+    return start_ms, last_ms + 1
+
+
+def _phase_ms(rule: WindowRule, now_ms: int) -> int:
+    """By how much the zone's full hours come before UTC's."""
     offset = _local(rule, now_ms).utcoffset()
     assert offset is not None
-    shift_ms = int(offset.total_seconds() * 1000)
-    start_ms = (now_ms + shift_ms) // HOUR_MS * HOUR_MS - shift_ms
-    return Window(start_ms=start_ms, end_ms=start_ms + HOUR_MS, previous_start_ms=start_ms - HOUR_MS)
+    return int(offset.total_seconds() * 1000) % HOUR_MS
+
+
+def _phase_change(rule: WindowRule, before_ms: int, after_ms: int) -> int:
+    """The first instant with the phase of `after_ms`; that of `before_ms` is another."""
+    phase_ms = _phase_ms(rule, after_ms)
+    while after_ms - before_ms > 1:
+        middle_ms = (before_ms + after_ms) // 2
+        if _phase_ms(rule, middle_ms) == phase_ms:
+            after_ms = middle_ms
+        else:
+            before_ms = middle_ms
+    return after_ms
+
+
+def _calendar_bounds(rule: WindowRule, now_ms: int) -> tuple[int, int]:
+    start = _calendar_start(rule, _local(rule, now_ms))
+    while _to_ms(start) > now_ms:  # the clocks skipped midnight
+        start = _calendar_start(rule, start - timedelta(days=1))
+    end = _next_start(rule, start)
+    while _to_ms(end) <= now_ms:  # the clocks were set back over midnight
+        start, end = end, _next_start(rule, end)
+    return _to_ms(start), _to_ms(end)
 
 
 def _local(rule: WindowRule, now_ms: int) -> datetime:

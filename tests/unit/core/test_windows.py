@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.resources import WindowKind, WindowRule
+from bandit_router.core.windows import HOUR_MS, Window, window_at
+from tests.builders import FEW, PROPERTY, THOROUGH
+
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "Pacific/Chatham",
+    "America/St_Johns",
+    "Africa/Cairo",
+    "America/Havana",
+    "America/Santiago",
+    "America/Nuuk",
+    "Pacific/Apia",
+)
+DAY_MS = 24 * HOUR_MS
+
+
+def ms(text: str) -> int:
+    """Unix milliseconds of an ISO instant."""
+    return int(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def bounds(rule: WindowRule, now: str) -> tuple[str, str]:
+    """The window's bounds as local wall-clock texts."""
+    window = window_at(rule, ms(now))
+    assert window.end_ms is not None
+    zone = ZoneInfo(rule.time_zone)
+    start, end = (datetime.fromtimestamp(t / 1000, tz=UTC).astimezone(zone) for t in (window.start_ms, window.end_ms))
+    return start.isoformat(), end.isoformat()
+
+
+def changes_of(zone: str, first_year: int = 2005, last_year: int = 2030) -> list[int]:
+    """Instants (ms) at which the zone's clocks change, found by stepping and halving."""
+    offset = lambda s: datetime.fromtimestamp(s, tz=UTC).astimezone(ZoneInfo(zone)).utcoffset()  # noqa: E731
+    step_s = 10 * 24 * 3600
+    found = []
+    for second in range(*(int(datetime(y, 1, 1, tzinfo=UTC).timestamp()) for y in (first_year, last_year)), step_s):
+        low, high = second, second + step_s
+        if offset(low) == offset(high):
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if offset(middle) != offset(low) else (middle, high)
+        found.append(high * 1000)
+    return found
+
+
+instants = st.integers(ms("1990-01-01T00:00+00:00"), ms("2037-01-01T00:00+00:00"))
+near_changes = st.sampled_from([change for zone in ZONES for change in changes_of(zone)]).flatmap(
+    lambda change: st.integers(change - 2 * DAY_MS, change + 2 * DAY_MS) | st.sampled_from([change - 1, change])
+)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> WindowRule:
+    kind = draw(st.sampled_from([WindowKind.HOUR, WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH]))
+    last_day = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}.get(kind, 1)
+    return WindowRule(kind, draw(st.sampled_from(ZONES)), draw(st.integers(1, last_day)))
+
+
+@THOROUGH
+@given(rules(), instants | near_changes)
+def test_every_instant_lies_in_its_window(rule: WindowRule, now_ms: int) -> None:
+    window = window_at(rule, now_ms)
+    assert window.end_ms is not None
+    assert window.start_ms <= now_ms < window.end_ms
+
+
+@THOROUGH
+@given(rules(), instants | near_changes, st.floats(0, 1, exclude_max=True))
+def test_all_instants_of_a_window_agree_on_it(rule: WindowRule, now_ms: int, share: float) -> None:
+    window = window_at(rule, now_ms)
+    assert window.end_ms is not None
+    other_ms = window.start_ms + int(share * (window.end_ms - window.start_ms))
+    assert window_at(rule, window.start_ms) == window_at(rule, other_ms) == window_at(rule, window.end_ms - 1) == window
+
+
+@THOROUGH
+@given(rules(), instants | near_changes)
+def test_windows_follow_each_other_without_gap_or_overlap(rule: WindowRule, now_ms: int) -> None:
+    window = window_at(rule, now_ms)
+    assert window.end_ms is not None
+    following = window_at(rule, window.end_ms)
+    assert (following.start_ms, following.previous_start_ms) == (window.end_ms, window.start_ms)
+
+
+@PROPERTY
+@given(rules(), instants)
+def test_calendar_windows_start_at_local_midnight_unless_the_clocks_skip_it(rule: WindowRule, now_ms: int) -> None:
+    start = datetime.fromtimestamp(window_at(rule, now_ms).start_ms / 1000, tz=UTC)
+    local = start.astimezone(ZoneInfo(rule.time_zone))
+    if rule.kind is WindowKind.HOUR:
+        assert local.minute == 0 or start.timestamp() * 1000 in changes_of(rule.time_zone, start.year, start.year + 1)
+    else:
+        assert local.minute == 0 or rule.time_zone in ("America/St_Johns", "Pacific/Apia")
+        assert local.hour in (0, 1)
+
+
+@FEW
+@given(instants)
+def test_a_fixed_total_is_one_window_without_end(now_ms: int) -> None:
+    assert window_at(WindowRule(WindowKind.FIXED, "Asia/Tokyo"), now_ms) == Window(0)
+
+
+@pytest.mark.parametrize(
+    ("zone", "spring", "autumn"),
+    [("Europe/Berlin", "2026-03-29", "2026-10-25"), ("America/New_York", "2026-03-08", "2026-11-01")],
+)
+def test_days_on_which_the_clocks_change_have_23_and_25_hours(zone: str, spring: str, autumn: str) -> None:
+    for day, hours in ((spring, 23), (autumn, 25)):
+        window = window_at(WindowRule(WindowKind.DAY, zone), ms(f"{day}T17:00+00:00"))
+        assert window.end_ms is not None
+        assert window.end_ms - window.start_ms == hours * HOUR_MS
+
+
+def test_the_days_around_a_change_of_clocks_keep_to_local_midnight() -> None:
+    rule = WindowRule(WindowKind.DAY, "Europe/Berlin")
+    assert bounds(rule, "2026-03-29T12:00+02:00") == ("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00")
+    assert bounds(rule, "2026-10-25T23:59+01:00") == ("2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00")
+
+
+def test_an_hour_that_the_clocks_show_twice_is_two_windows() -> None:
+    rule = WindowRule(WindowKind.HOUR, "Europe/Berlin")
+    assert bounds(rule, "2026-10-25T02:30+02:00") == ("2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00")
+    assert bounds(rule, "2026-10-25T02:30+01:00") == ("2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00")
+
+
+def test_a_day_whose_midnight_the_clocks_skip_starts_with_the_change() -> None:
+    rule = WindowRule(WindowKind.DAY, "Africa/Cairo")
+    assert bounds(rule, "2026-04-24T12:00+03:00") == ("2026-04-24T01:00:00+03:00", "2026-04-25T00:00:00+03:00")
+
+
+def test_a_date_that_a_zone_leaves_out_has_no_window() -> None:
+    window = window_at(WindowRule(WindowKind.DAY, "Pacific/Apia"), ms("2011-12-31T12:00+14:00"))
+    assert window.previous_start_ms == ms("2011-12-29T00:00-10:00")
+    assert window.start_ms == ms("2011-12-31T00:00+14:00")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_hours_follow_the_clock_of_zones_off_the_full_hour(zone: str) -> None:
+    start, end = bounds(WindowRule(WindowKind.HOUR, zone), "2026-01-15T06:20+00:00")
+    assert (start[13:19], end[13:19]) == (":00:00", ":00:00")
+
+
+def test_the_hour_cut_off_by_a_half_hour_change_lasts_half_an_hour() -> None:
+    rule = WindowRule(WindowKind.HOUR, "Australia/Lord_Howe")
+    assert bounds(rule, "2026-10-04T01:59+10:30") == ("2026-10-04T01:00:00+10:30", "2026-10-04T02:30:00+11:00")
+    assert bounds(rule, "2026-10-04T02:40+11:00") == ("2026-10-04T02:30:00+11:00", "2026-10-04T03:00:00+11:00")
+    assert bounds(rule, "2026-04-05T01:40+11:00") == ("2026-04-05T01:00:00+11:00", "2026-04-05T01:30:00+10:30")
+    assert bounds(rule, "2026-04-05T01:40+10:30") == ("2026-04-05T01:30:00+10:30", "2026-04-05T02:00:00+10:30")
+
+
+@pytest.mark.parametrize("start_day", range(1, 8))
+def test_weeks_start_on_the_day_they_are_told_to(start_day: int) -> None:
+    for day in range(1, 15):
+        start, _ = bounds(WindowRule(WindowKind.WEEK, start_day=start_day), f"2026-02-{day:02d}T12:00+00:00")
+        assert datetime.fromisoformat(start).isoweekday() == start_day
+
+
+def test_a_month_ends_on_its_last_day_also_in_leap_years() -> None:
+    rule = WindowRule(WindowKind.MONTH)
+    assert bounds(rule, "2028-02-29T23:59+00:00") == ("2028-02-01T00:00:00+00:00", "2028-03-01T00:00:00+00:00")
+    assert bounds(rule, "2026-12-31T23:59+00:00") == ("2026-12-01T00:00:00+00:00", "2027-01-01T00:00:00+00:00")
+
+
+def test_a_month_that_starts_late_reaches_into_the_next() -> None:
+    rule = WindowRule(WindowKind.MONTH, start_day=28)
+    assert bounds(rule, "2028-02-29T12:00+00:00") == ("2028-02-28T00:00:00+00:00", "2028-03-28T00:00:00+00:00")
+    assert bounds(rule, "2026-01-27T12:00+00:00") == ("2025-12-28T00:00:00+00:00", "2026-01-28T00:00:00+00:00")
+
+
+def test_a_leap_day_is_a_day_window_of_its_own() -> None:
+    assert bounds(WindowRule(WindowKind.DAY), "2028-02-29T12:00+00:00")[0] == "2028-02-29T00:00:00+00:00"
