@@ -8,12 +8,19 @@ spends money that was never held.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 
 NUSD_PER_USD = 1_000_000_000
 TOKENS_PER_MTOK = 1_000_000
 MAX_LIMIT_NUSD = 2**53
 """Largest window limit (about 9.0 million USD): Lua numbers are doubles, exact for integers up to 2**53."""
+
+MAX_PRICE_NUSD_PER_MTOK = 2**53
+"""Largest list price of a million tokens, so that no cost overflows anything on its way."""
+
+_MAX_DIGITS = 16
+_EXACT = Context(prec=64, rounding=ROUND_CEILING)
+_NANO = Decimal("1e-9")
 
 
 class MoneyError(ValueError):
@@ -22,8 +29,7 @@ class MoneyError(ValueError):
 
 def usd_to_nusd(amount_usd: str | Decimal) -> int:
     """Nano-USD of a decimal USD amount, rounded up. Raises MoneyError when it is not a finite number >= 0."""
-    value = _decimal(amount_usd)
-    return int((value * NUSD_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+    return _nano(_decimal(amount_usd))
 
 
 def nusd_to_usd(amount_nusd: int) -> float:
@@ -33,19 +39,22 @@ def nusd_to_usd(amount_nusd: int) -> float:
 
 def format_usd(amount_nusd: int) -> str:
     """Exact decimal USD without trailing zeros, for people: 1_500_000_000 is '1.5'."""
-    text = f"{Decimal(amount_nusd) / NUSD_PER_USD:f}"
+    text = f"{_EXACT.scaleb(Decimal(amount_nusd), -9):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parse_price(usd_per_mtok: str) -> int:
     """Nano-USD per million tokens of a decimal string such as '0.15'.
 
-    Raises MoneyError for a negative, non-finite or too fine price (more than nine decimals).
+    Raises MoneyError for a negative, non-finite, too high or too fine price (more than nine decimals).
     """
-    value = _decimal(usd_per_mtok) * NUSD_PER_USD
-    if value != value.to_integral_value():
+    value = _decimal(usd_per_mtok)
+    price = _nano(value)
+    if price > MAX_PRICE_NUSD_PER_MTOK:
+        raise MoneyError(f"price {usd_per_mtok!r} is above {format_price(MAX_PRICE_NUSD_PER_MTOK)}")
+    if _EXACT.scaleb(Decimal(price), -9) != value:
         raise MoneyError(f"price {usd_per_mtok!r} has more than nine decimals")
-    return int(value)
+    return price
 
 
 def format_price(price_nusd_per_mtok: int) -> str:
@@ -60,7 +69,14 @@ def _decimal(amount: str | Decimal) -> Decimal:
         raise MoneyError(f"{amount!r} is not a decimal number") from None
     if not value.is_finite() or value < 0:
         raise MoneyError(f"{amount!r} is not a finite number >= 0")
+    if value and value.adjusted() >= _MAX_DIGITS:
+        raise MoneyError(f"{amount!r} is out of range")
     return value
+
+
+def _nano(value: Decimal) -> int:
+    """Whole billionths, rounded up; exact for any number of decimals."""
+    return int(_EXACT.scaleb(_EXACT.quantize(value, _NANO), 9))
 
 
 @dataclass(frozen=True, slots=True)
