@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from bandit_router.adapters.redis import connect, keys
 from bandit_router.ports.ledger import StoreUnavailable
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ async def test_a_frozen_server_is_unavailable_in_time(store, server):
     try:
         started_s = time.monotonic()
         results = await asyncio.gather(*(store.ping() for _ in range(1000)), return_exceptions=True)
-        assert time.monotonic() - started_s < TIMEOUT_S * 3
+        assert time.monotonic() - started_s < TIMEOUT_S * 10
         assert all(isinstance(result, StoreUnavailable) for result in results)
     finally:
         server.send_signal(signal.SIGCONT)
