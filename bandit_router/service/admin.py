@@ -107,10 +107,10 @@ class AdminService:
         self._models.forget(pool_id)
         await self._directory.refresh()
 
-    async def freeze_learning(self, pool_id: str, *, frozen: bool) -> Stored[Pool]:
+    async def freeze_learning(self, pool_id: str, *, frozen: bool, dry_run: bool = False) -> Stored[Pool]:
         """Stop or resume folding the pool's events; none is lost meanwhile."""
         pool = replace((await self.get_pool(pool_id)).resource, learning_frozen=frozen)
-        return await self._update(Kind.POOL, pool_id, pool, etag="", dry_run=False)
+        return await self._update(Kind.POOL, pool_id, pool, etag="", dry_run=dry_run)
 
     # Arms
 

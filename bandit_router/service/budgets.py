@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bandit_router.core.budget import BudgetEditKind, LimitError
 from bandit_router.core.errors import InvalidRequest, ResourceNotFound
@@ -34,19 +35,26 @@ class BudgetService:
         except AccountMissing:
             raise ResourceNotFound("tenant", tenant_id) from None
 
-    async def set_limit(self, tenant_id: str, limit_nusd: int, *, reason: str, actor: str) -> BudgetState:
+    async def set_limit(
+        self, tenant_id: str, limit_nusd: int, *, reason: str, actor: str, dry_run: bool = False
+    ) -> BudgetState:
         """Set the limit of this window and the ones to come; it may lie below what is spent already."""
-        return await self._edit(tenant_id, BudgetEditKind.SET_LIMIT, limit_nusd, reason, actor, field="limit_nusd")
+        edit = self._make_edit(tenant_id, BudgetEditKind.SET_LIMIT, limit_nusd, reason, actor)
+        return await self._apply(edit, field="limit_nusd", dry_run=dry_run)
 
-    async def grant(self, tenant_id: str, amount_nusd: int, *, reason: str, actor: str) -> BudgetState:
+    async def grant(
+        self, tenant_id: str, amount_nusd: int, *, reason: str, actor: str, dry_run: bool = False
+    ) -> BudgetState:
         """Add money to this window only."""
         if amount_nusd <= 0:
             raise InvalidRequest.of("amount_nusd", f"must be positive, got {amount_nusd}")
-        return await self._edit(tenant_id, BudgetEditKind.GRANT, amount_nusd, reason, actor, field="amount_nusd")
+        edit = self._make_edit(tenant_id, BudgetEditKind.GRANT, amount_nusd, reason, actor)
+        return await self._apply(edit, field="amount_nusd", dry_run=dry_run)
 
-    async def reset(self, tenant_id: str, *, reason: str, actor: str) -> BudgetState:
+    async def reset(self, tenant_id: str, *, reason: str, actor: str, dry_run: bool = False) -> BudgetState:
         """Write off what this window has spent; holds stay. The audit trail keeps the amount."""
-        return await self._edit(tenant_id, BudgetEditKind.RESET, 0, reason, actor, field="tenant_id")
+        edit = self._make_edit(tenant_id, BudgetEditKind.RESET, 0, reason, actor)
+        return await self._apply(edit, field="tenant_id", dry_run=dry_run)
 
     async def audit(self, tenant_id: str, *, after_id: str, page_size: int) -> Sequence[AuditEntry]:
         """Audit entries behind `after_id`, oldest first. Raises ResourceNotFound."""
@@ -54,18 +62,23 @@ class BudgetService:
         limit = min(page_size or DEFAULT_AUDIT_PAGE, MAX_AUDIT_PAGE)
         return await self._ledger.audit(tenant_id, after_id=after_id, limit=limit)
 
-    async def _edit(
-        self, tenant_id: str, kind: BudgetEditKind, amount_nusd: int, reason: str, actor: str, *, field: str
-    ) -> BudgetState:
-        tenant, window = await self._current(tenant_id)
-        edit = BudgetEdit(tenant_id, kind, amount_nusd, reason, actor, edited_ms=self._clock.now_ms())
+    def _make_edit(self, tenant_id: str, kind: BudgetEditKind, amount_nusd: int, reason: str, actor: str) -> BudgetEdit:
+        return BudgetEdit(tenant_id, kind, amount_nusd, reason, actor, edited_ms=self._clock.now_ms())
+
+    async def _apply(self, edit: BudgetEdit, *, field: str, dry_run: bool) -> BudgetState:
+        """The budget after the edit; a dry run only works it out."""
+        tenant, window = await self._current(edit.tenant_id)
+        carry_over = tenant.window.carry_over
         try:
-            budget = await self._ledger.edit_budget(edit, window, carry_over=tenant.window.carry_over)
+            if dry_run:
+                budget = await self._ledger.budget(edit.tenant_id, window, carry_over=carry_over)
+                return replace(budget, account=budget.account.edit(edit.kind, edit.amount_nusd))
+            budget = await self._ledger.edit_budget(edit, window, carry_over=carry_over)
         except LimitError as refusal:
             raise InvalidRequest.of(field, str(refusal)) from None
         except AccountMissing:
-            raise ResourceNotFound("tenant", tenant_id) from None
-        self._pacer.observe(tenant_id, budget)
+            raise ResourceNotFound("tenant", edit.tenant_id) from None
+        self._pacer.observe(edit.tenant_id, budget)
         return budget
 
     async def _current(self, tenant_id: str) -> tuple[Tenant, Window]:

@@ -1,0 +1,172 @@
+"""AdminService: pools, arms, tenants and budgets."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+
+from bandit_router.adapters.grpc import wire, wire_admin
+from bandit_router.adapters.grpc.wire_admin import arm_to_wire, pool_to_wire, tenant_to_wire
+from bandit_router.core.errors import InvalidRequest
+from bandit_router.service.assembly import Services
+from bandit_router.v1 import admin_pb2 as pb
+
+ACTOR = "anonymous"
+"""Who the audit names while calls carry no credential."""
+
+DEFAULT_AUDIT_PAGE = 100
+
+_R = TypeVar("_R", bound=Message)
+
+
+class AdminServicer:
+    """One handler per method. Requests have passed validation."""
+
+    def __init__(self, services: Services) -> None:
+        self._admin = services.admin
+        self._budgets = services.budgets
+
+    # Pools
+
+    async def create_pool(self, request: pb.CreatePoolRequest) -> pb.CreatePoolResponse:
+        """A new pool."""
+        stored = await self._admin.create_pool(wire_admin.pool_from_wire(request.pool), dry_run=request.dry_run)
+        return pb.CreatePoolResponse(pool=pool_to_wire(stored.resource, stored.etag))
+
+    async def get_pool(self, request: pb.GetPoolRequest) -> pb.GetPoolResponse:
+        """A pool."""
+        stored = await self._admin.get_pool(request.pool_id)
+        return pb.GetPoolResponse(pool=pool_to_wire(stored.resource, stored.etag))
+
+    async def list_pools(self, request: pb.ListPoolsRequest) -> pb.ListPoolsResponse:
+        """A page of pools."""
+        page = await self._admin.list_pools(page_size=request.page_size, page_token=request.page_token)
+        pools = [pool_to_wire(stored.resource, stored.etag) for stored in page.items]
+        return pb.ListPoolsResponse(pools=pools, next_page_token=page.next_token)
+
+    async def update_pool(self, request: pb.UpdatePoolRequest) -> pb.UpdatePoolResponse:
+        """Another setting of a pool."""
+        pool, etag = request.pool, request.pool.etag
+        if request.HasField("update_mask"):
+            stored = await self._admin.get_pool(pool.pool_id)
+            pool = _merged(pool, pool_to_wire(stored.resource, stored.etag), request.update_mask, "pool")
+            etag = etag or stored.etag
+        updated = await self._admin.update_pool(wire_admin.pool_from_wire(pool), etag=etag, dry_run=request.dry_run)
+        return pb.UpdatePoolResponse(pool=pool_to_wire(updated.resource, updated.etag))
+
+    async def delete_pool(self, request: pb.DeletePoolRequest) -> pb.DeletePoolResponse:
+        """The end of a pool."""
+        await self._admin.delete_pool(request.pool_id, etag=request.etag, dry_run=request.dry_run)
+        return pb.DeletePoolResponse()
+
+    async def freeze_learning(self, request: pb.FreezeLearningRequest) -> pb.FreezeLearningResponse:
+        """No learning in a pool, or learning again."""
+        stored = await self._admin.freeze_learning(request.pool_id, frozen=request.frozen, dry_run=request.dry_run)
+        return pb.FreezeLearningResponse(pool=pool_to_wire(stored.resource, stored.etag))
+
+    # Arms
+
+    async def put_arm(self, request: pb.PutArmRequest) -> pb.PutArmResponse:
+        """A new arm, or another setting of one."""
+        arm = wire_admin.arm_from_wire(request.arm)
+        stored = await self._admin.put_arm(request.pool_id, arm, etag=request.arm.etag, dry_run=request.dry_run)
+        return pb.PutArmResponse(arm=arm_to_wire(stored.resource, stored.etag))
+
+    async def list_arms(self, request: pb.ListArmsRequest) -> pb.ListArmsResponse:
+        """A page of arms."""
+        page = await self._admin.list_arms(request.pool_id, page_size=request.page_size, page_token=request.page_token)
+        arms = [arm_to_wire(stored.resource, stored.etag) for stored in page.items]
+        return pb.ListArmsResponse(arms=arms, next_page_token=page.next_token)
+
+    async def remove_arm(self, request: pb.RemoveArmRequest) -> pb.RemoveArmResponse:
+        """The end of an arm."""
+        await self._admin.remove_arm(request.pool_id, request.arm_id, etag=request.etag, dry_run=request.dry_run)
+        return pb.RemoveArmResponse()
+
+    # Tenants
+
+    async def create_tenant(self, request: pb.CreateTenantRequest) -> pb.CreateTenantResponse:
+        """A new tenant."""
+        tenant = wire_admin.tenant_from_wire(request.tenant)
+        stored = await self._admin.create_tenant(tenant, dry_run=request.dry_run)
+        return pb.CreateTenantResponse(tenant=tenant_to_wire(stored.resource, stored.etag))
+
+    async def get_tenant(self, request: pb.GetTenantRequest) -> pb.GetTenantResponse:
+        """A tenant."""
+        stored = await self._admin.get_tenant(request.tenant_id)
+        return pb.GetTenantResponse(tenant=tenant_to_wire(stored.resource, stored.etag))
+
+    async def list_tenants(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
+        """A page of tenants; those of other pools than the one asked for are left out of it."""
+        page = await self._admin.list_tenants(page_size=request.page_size, page_token=request.page_token)
+        tenants = [
+            tenant_to_wire(stored.resource, stored.etag)
+            for stored in page.items
+            if request.pool_id in ("", stored.resource.pool_id)
+        ]
+        return pb.ListTenantsResponse(tenants=tenants, next_page_token=page.next_token)
+
+    async def update_tenant(self, request: pb.UpdateTenantRequest) -> pb.UpdateTenantResponse:
+        """Another setting of a tenant."""
+        tenant, etag = request.tenant, request.tenant.etag
+        if request.HasField("update_mask"):
+            stored = await self._admin.get_tenant(tenant.tenant_id)
+            tenant = _merged(tenant, tenant_to_wire(stored.resource, stored.etag), request.update_mask, "tenant")
+            etag = etag or stored.etag
+        updated = await self._admin.update_tenant(
+            wire_admin.tenant_from_wire(tenant), etag=etag, dry_run=request.dry_run
+        )
+        return pb.UpdateTenantResponse(tenant=tenant_to_wire(updated.resource, updated.etag))
+
+    async def delete_tenant(self, request: pb.DeleteTenantRequest) -> pb.DeleteTenantResponse:
+        """The end of a tenant."""
+        await self._admin.delete_tenant(request.tenant_id, etag=request.etag, dry_run=request.dry_run)
+        return pb.DeleteTenantResponse()
+
+    # Budgets
+
+    async def get_budget(self, request: pb.GetBudgetRequest) -> pb.GetBudgetResponse:
+        """The present window."""
+        state = await self._budgets.get(request.tenant_id)
+        return pb.GetBudgetResponse(budget=wire.budget(request.tenant_id, state))
+
+    async def set_budget_limit(self, request: pb.SetBudgetLimitRequest) -> pb.SetBudgetLimitResponse:
+        """Another limit."""
+        state = await self._budgets.set_limit(
+            request.tenant_id, request.limit_nusd, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+        )
+        return pb.SetBudgetLimitResponse(budget=wire.budget(request.tenant_id, state))
+
+    async def grant_budget(self, request: pb.GrantBudgetRequest) -> pb.GrantBudgetResponse:
+        """More money in the present window."""
+        state = await self._budgets.grant(
+            request.tenant_id, request.amount_nusd, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+        )
+        return pb.GrantBudgetResponse(budget=wire.budget(request.tenant_id, state))
+
+    async def reset_budget(self, request: pb.ResetBudgetRequest) -> pb.ResetBudgetResponse:
+        """Spend written off."""
+        state = await self._budgets.reset(
+            request.tenant_id, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+        )
+        return pb.ResetBudgetResponse(budget=wire.budget(request.tenant_id, state))
+
+    async def list_budget_audit(self, request: pb.ListBudgetAuditRequest) -> pb.ListBudgetAuditResponse:
+        """A page of the audit trail; the page after a full one may be empty."""
+        page_size = request.page_size or DEFAULT_AUDIT_PAGE
+        entries = await self._budgets.audit(request.tenant_id, after_id=request.page_token, page_size=page_size)
+        next_token = entries[-1].entry_id if len(entries) == page_size else ""
+        return pb.ListBudgetAuditResponse(
+            entries=[wire_admin.audit_entry(entry) for entry in entries], next_page_token=next_token
+        )
+
+
+def _merged(given: _R, stored: _R, mask: FieldMask, name: str) -> _R:
+    """The stored message with the fields of the mask taken from the one given. Raises InvalidRequest."""
+    for path in mask.paths:
+        if path.partition(".")[0] not in given.DESCRIPTOR.fields_by_name:
+            raise InvalidRequest.of("update_mask", f"{path!r} is no field of a {name}")
+    mask.MergeMessage(given, stored, replace_message_field=True, replace_repeated_field=True)
+    return stored

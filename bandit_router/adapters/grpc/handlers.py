@@ -1,0 +1,45 @@
+"""From a servicer's plain functions to the handlers that a gRPC server registers, by the service's descriptor."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from bandit_router.adapters.grpc.errors import NotImplementedYet
+from bandit_router.adapters.grpc.guard import Guard
+
+
+def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) -> grpc.GenericRpcHandler[Any, Any]:
+    """All methods of the service. `servicer.create_pool` answers CreatePool; what it lacks is UNIMPLEMENTED."""
+    return grpc.method_handlers_generic_handler(
+        service.full_name, {method.name: _method_handler(method, servicer, guard) for method in service.methods}
+    )
+
+
+def _method_handler(method: MethodDescriptor, servicer: object, guard: Guard) -> Any:
+    handler = getattr(servicer, _snake(method.name), None)
+    if handler is None:
+        return grpc.unary_unary_rpc_method_handler(guard.unary(method.name, _not_offered(method.name)))
+    wrap = guard.streaming if method.server_streaming else guard.unary
+    make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    return make(
+        wrap(method.name, handler),
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+    )
+
+
+def _not_offered(name: str) -> Any:
+    async def refuse(_: bytes) -> Message:
+        raise NotImplementedYet(f"{name} is not offered by this version")
+
+    return refuse
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,59 @@
+"""The wiring: the only module that chooses between concrete adapters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bandit_router.adapters.encoding import CachedEncoder, SentenceTransformersEncoder, StaticEncoder, make_encoder
+from bandit_router.adapters.redis import RedisStore, connect
+from bandit_router.adapters.system import EmbeddedServer, SystemClock, SystemEntropy
+from bandit_router.app.config import Config
+from bandit_router.ports.observer import Observer
+from bandit_router.service.assembly import Services, assemble
+from bandit_router.service.contexts import EncoderHandle
+
+
+class Encoders:
+    """One encoder per id, made when first asked for and shared by all pools."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, EncoderHandle] = {}
+
+    def __call__(self, encoder_id: str) -> EncoderHandle:
+        """The encoder. Raises ValueError for an unknown id, EncoderError for one that cannot be loaded."""
+        if encoder_id not in self._handles:
+            encoder = make_encoder(encoder_id)
+            self._handles[encoder_id] = EncoderHandle(
+                encoder=CachedEncoder(encoder),
+                slow=isinstance(encoder, SentenceTransformersEncoder),
+                ordered=isinstance(encoder, StaticEncoder),
+            )
+        return self._handles[encoder_id]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replica:
+    """The services over an open store, and what has to be closed after them."""
+
+    services: Services
+    store: RedisStore
+    embedded: EmbeddedServer | None
+
+    async def close(self) -> None:
+        """Give up leases, finish what is under way with the store, and end the store if it is ours."""
+        await self.services.close()
+        await self.store.close()
+        if self.embedded is not None:
+            self.embedded.stop()
+
+
+def open_replica(config: Config, observer: Observer) -> Replica:
+    """Open the store and put the services over it. Blocks while an embedded store starts.
+
+    Raises DataDirectoryInUse, EmbeddedServerError, and ValueError for a store URL of an unknown form.
+    """
+    embedded = None if config.redis_url else EmbeddedServer.start(config.data_dir, fsync=config.fsync)
+    url = config.redis_url if embedded is None else embedded.url
+    store = connect(url, timeout_s=config.store_timeout_s)
+    services = assemble(store, clock=SystemClock(), entropy=SystemEntropy(), encoders=Encoders(), observer=observer)
+    return Replica(services=services, store=store, embedded=embedded)
