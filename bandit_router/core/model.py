@@ -15,6 +15,7 @@ import numpy as np
 
 from bandit_router.core.pool_state import ArmState, PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior, Posterior, posterior
+from bandit_router.core.spec import SpecError, parse_spec
 
 LEARNERS: Mapping[str, Mapping[str, float]] = {
     "linucb": {"alpha": 0.1, "level": 0.8, "bias": 1.0, "ridge": 1.0},
@@ -28,6 +29,17 @@ _TOKEN_NOISE_GUESS = 0.5
 _REWARD_NOISE_GUESS = 0.02
 _NOISE_WEIGHT = 10.0
 _MAX_LOG_TOKENS = math.log(1e7)
+
+
+def parse_learner(text: str) -> Mapping[str, float]:
+    """Parameters of a learner as a pool names it. Raises SpecError."""
+    name, parameters = parse_spec(text, LEARNERS)
+    if parameters["alpha"] < 0.0:
+        raise SpecError(f"{name}:alpha must not be negative, got {parameters['alpha']:g}")
+    for key in ("bias", "ridge"):
+        if parameters[key] <= 0.0:
+            raise SpecError(f"{name}:{key} must be positive, got {parameters[key]:g}")
+    return parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)

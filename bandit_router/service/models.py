@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from bandit_router.core.choice import Weigh, parse_exploration, weigher
 from bandit_router.core.context import context_dimension
-from bandit_router.core.model import LEARNERS, PoolModel, build_model
+from bandit_router.core.model import PoolModel, build_model, parse_learner
 from bandit_router.core.pool_codec import decode_pool_state
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.resources import Arm, Pool
-from bandit_router.core.spec import parse_spec
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.directory import Directory
 
@@ -97,12 +96,11 @@ class Models:
 
     def _build(self, pool: Pool, revision: int) -> ServedPool:
         arms = self._directory.arms(pool.pool_id)
-        _, parameters = parse_spec(pool.learner, LEARNERS)
         exploration, scale = parse_exploration(pool.exploration)
         return ServedPool(
             pool=pool,
             arms=arms,
-            model=build_model(self._usable_state(pool), [arm.arm_id for arm in arms], parameters),
+            model=build_model(self._usable_state(pool), [arm.arm_id for arm in arms], parse_learner(pool.learner)),
             exploration=exploration,
             exploration_scale=scale,
             weigh=weigher(exploration, scale),

@@ -9,9 +9,9 @@ from bandit_router.core.budget import LimitError, check_limit
 from bandit_router.core.choice import parse_exploration
 from bandit_router.core.context import MAX_CONTEXT_DIMENSION, context_dimension
 from bandit_router.core.errors import FieldViolation, InvalidRequest
-from bandit_router.core.model import LEARNERS
+from bandit_router.core.model import parse_learner
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
-from bandit_router.core.spec import SpecError, parse_spec
+from bandit_router.core.spec import SpecError
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 FEATURE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
@@ -52,7 +52,7 @@ def check_pool(pool: Pool) -> None:
     for name in pool.features:
         found.require(FEATURE_PATTERN.fullmatch(name), "pool.features", f"{name!r} is not an identifier")
     found.require(len(set(pool.features)) == len(pool.features), "pool.features", "names must be distinct")
-    _require_spec(found, "pool.learner", lambda: parse_spec(pool.learner, LEARNERS))
+    _require_spec(found, "pool.learner", lambda: parse_learner(pool.learner))
     _require_spec(found, "pool.exploration", lambda: parse_exploration(pool.exploration))
     found.require(-(2**63) <= pool.seed < 2**63, "pool.seed", "must fit in 64 bits")
     _require_unset(found, "pool.apprentice_share", pool.apprentice_share)

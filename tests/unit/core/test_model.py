@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.model import LEARNERS, PRIOR_OUTPUT_TOKENS, PoolModel, build_model, parse_learner
+from bandit_router.core.outcomes import Bill, Billing
+from bandit_router.core.pool_state import PoolState, learn
+from bandit_router.core.spec import SpecError
+from tests.builders import PROPERTY, generator, make_decision, make_outcome, make_quote
+
+DIMENSION = 4
+LINUCB = LEARNERS["linucb"]
+Array = npt.NDArray[np.float64]
+
+
+def taught(lessons: dict[str, tuple[float, int]], count: int = 200, seed: int = 1) -> PoolState:
+    """A pool whose arms have shown this reward and this many output tokens on random contexts."""
+    source, state = generator(seed), PoolState(DIMENSION, version=3)
+    for arm_id, (reward, tokens) in lessons.items():
+        for _ in range(count):
+            decision = make_decision((1.0, *source.normal(size=DIMENSION - 1)), quotes=(make_quote(arm_id),))
+            bill = Bill(10, 10, tokens)
+            after = make_outcome(billing=Billing.BILLED, bill=bill, cost_nusd=10, reward=reward)
+            learn(state, decision, make_outcome(), after)
+    return state
+
+
+def contexts(count: int = 5, seed: int = 2) -> Array:
+    return np.column_stack([np.ones(count), generator(seed).normal(size=(count, DIMENSION - 1))])
+
+
+def test_arms_without_history_are_predicted_by_their_prior() -> None:
+    predictions = build_model(PoolState(DIMENSION), ["a", "b"], LINUCB).predict(contexts())
+    assert predictions.reward == pytest.approx(np.full((5, 2), LINUCB["level"]))
+    assert predictions.log_tokens == pytest.approx(np.full((5, 2), math.log(PRIOR_OUTPUT_TOKENS)))
+    expected = np.sqrt(1 / LINUCB["bias"] + np.square(contexts()[:, 1:]).sum(axis=1) / LINUCB["ridge"])
+    assert predictions.deviation == pytest.approx(np.column_stack([expected, expected]))
+
+
+def test_predictions_are_in_the_order_of_the_arms_asked_for() -> None:
+    state = taught({"a": (0.1, 50), "b": (0.9, 800)})
+    forth, back = (build_model(state, ids, LINUCB).predict(contexts()) for ids in (["a", "b"], ["b", "a"]))
+    assert (forth.reward == back.reward[:, ::-1]).all()
+    assert (forth.log_tokens == back.log_tokens[:, ::-1]).all()
+    assert (forth.reward[:, 0] < forth.reward[:, 1]).all()
+
+
+def test_arms_that_the_state_knows_but_nobody_asks_for_are_left_out() -> None:
+    model = build_model(taught({"a": (0.1, 50), "b": (0.9, 800)}), ["b", "new"], LINUCB)
+    assert model.arm_ids == ("b", "new")
+    assert model.version == 3
+    assert model.predict(contexts()).reward.shape == (5, 2)
+
+
+def test_what_was_taught_is_predicted() -> None:
+    predictions = build_model(taught({"a": (0.3, 120)}), ["a"], LINUCB).predict(contexts())
+    assert predictions.reward == pytest.approx(np.full((5, 1), 0.3), abs=0.02)
+    assert predictions.output_tokens(np.array([1e6])) == pytest.approx(np.full((5, 1), 120), rel=0.1)
+
+
+def test_history_narrows_the_uncertainty() -> None:
+    fresh, old = (build_model(s, ["a"], LINUCB) for s in (PoolState(DIMENSION), taught({"a": (0.3, 120)})))
+    assert (old.predict(contexts()).deviation < fresh.predict(contexts()).deviation).all()
+
+
+@PROPERTY
+@given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=DIMENSION, max_size=DIMENSION))
+def test_extreme_contexts_give_finite_predictions(context: list[float]) -> None:
+    predictions = TAUGHT.predict(np.array([context]))
+    most = np.array([1000.0, 1e7])
+    for values in (predictions.reward, predictions.deviation, predictions.output_tokens(most)):
+        assert np.isfinite(values).all()
+    assert (predictions.output_tokens(most) <= most).all()
+    assert (predictions.output_tokens_quantile(most, 1.6449) <= most).all()
+    assert (predictions.output_tokens(most) >= 0).all()
+    assert (predictions.deviation >= 0).all()
+
+
+TAUGHT: PoolModel = build_model(taught({"a": (0.1, 50), "b": (1.0, 10**6)}, count=2), ["a", "b"], LINUCB)
+
+
+def test_a_batch_predicts_as_its_rows_do() -> None:
+    batch = TAUGHT.predict(contexts())
+    rows = [TAUGHT.predict(row[None, :]) for row in contexts()]
+    assert batch.reward == pytest.approx(np.vstack([row.reward for row in rows]))
+    assert batch.deviation == pytest.approx(np.vstack([row.deviation for row in rows]))
+
+
+def test_the_mean_of_a_skewed_length_lies_above_its_median() -> None:
+    predictions = build_model(PoolState(DIMENSION), ["a"], LINUCB).predict(contexts(1))
+    assert predictions.output_tokens(np.array([1e7]))[0, 0] > PRIOR_OUTPUT_TOKENS
+
+
+def test_a_pool_without_arms_has_an_empty_model() -> None:
+    assert build_model(PoolState(DIMENSION), [], LINUCB).predict(contexts()).reward.shape == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["linucb:ridge=0", "linucb:bias=0", "linucb:ridge=-1", "linucb:alpha=-0.1", "linucb:bias=-2"]
+)
+def test_a_learner_whose_prior_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SpecError):
+        parse_learner(text)
+
+
+def test_a_learner_is_read_with_its_defaults() -> None:
+    assert parse_learner("linucb:alpha=0") == {**LINUCB, "alpha": 0.0}
