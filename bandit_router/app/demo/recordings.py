@@ -73,9 +73,9 @@ def load_recordings() -> Recordings:
     if spec is None or spec.origin is None:
         raise RecordingsMissing("the demo's recordings are not installed: pip install 'bandit-router[demo]'")
     root = Path(spec.origin).parent
-    models = json.loads((root / _MODELS).read_text())["models"]
+    models = json.loads((root / _MODELS).read_text(encoding="utf-8"))["models"]
     arms = tuple(_arm(model) for model in models)
-    rows = [json.loads(line) for log in _LOGS for line in (root / log).read_text().splitlines()]
+    rows = [json.loads(line) for log in _LOGS for line in _lines(root / log)]
     return Recordings(arms, tuple(_recording(row, arms) for row in rows))
 
 
@@ -95,3 +95,8 @@ def _recording(row: dict[str, Any], arms: tuple[RecordedArm, ...]) -> Recording:
         rewards=tuple(float(answer["reward"]) for answer in answers),
         costs_nusd=tuple(usd_to_nusd(str(answer["cost"])) for answer in answers),
     )
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines ended by a newline only: prompts hold other characters that `splitlines` would break at."""
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
