@@ -13,6 +13,7 @@ class Kind(Enum):
 
     POOL = "pool"
     ARM = "arm"
+    PROJECTION = "projection"
     TENANT = "tenant"
 
 
