@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.choice import (
+    Query,
+    candidates,
+    costs_usd,
+    draw_arm,
+    expected_cost_nusd,
+    parse_exploration,
+    quote_arms,
+    weigh_round,
+    weigher,
+)
+from bandit_router.core.decision import ArmQuote
+from bandit_router.core.draw import uniform
+from bandit_router.core.model import LEARNERS, PoolModel, build_model
+from bandit_router.core.pool_state import PoolState
+from bandit_router.core.resources import Arm, HoldPolicy
+from bandit_router.core.spec import SpecError
+from tests.builders import (
+    LARGE,
+    MEDIUM,
+    PROPERTY,
+    SMALL,
+    SMALLEST_P_VALUE,
+    chi_square_p_value,
+    make_arm,
+    make_prices,
+    make_query,
+    make_quote,
+    prices,
+)
+
+ARMS = (SMALL, MEDIUM, LARGE)
+
+
+def fresh_model(arms: tuple[Arm, ...]) -> PoolModel:
+    return build_model(PoolState(4), [arm.arm_id for arm in arms], LEARNERS["linucb"])
+
+
+def quotes_of(
+    query: Query,
+    arms: tuple[Arm, ...] = ARMS,
+    *,
+    price_per_usd: float = 0.0,
+    hold_policy: HoldPolicy = HoldPolicy.WORST_CASE,
+) -> tuple[ArmQuote, ...]:
+    return quote_arms(fresh_model(arms), arms, query, price_per_usd=price_per_usd, hold_policy=hold_policy)
+
+
+@st.composite
+def queries(draw: st.DrawFn) -> Query:
+    prompt_tokens = draw(st.integers(0, 10**5))
+    return make_query(
+        context=(1.0, *draw(st.lists(st.floats(-5, 5), min_size=3, max_size=3))),
+        prompt_tokens=prompt_tokens,
+        most_prompt_tokens=prompt_tokens + draw(st.integers(0, 10**5)),
+        max_output_tokens=draw(st.none() | st.integers(1, 10**5)),
+        last_arm_id=draw(st.sampled_from(["", "small", "large"])),
+        cached_tokens=draw(st.integers(0, 10**5)),
+    )
+
+
+arms = st.builds(Arm, arm_id=st.just("small"), prices=prices, max_output_tokens=st.integers(1, 10**5))
+
+
+@PROPERTY
+@given(arms, queries(), st.data())
+def test_a_worst_case_hold_covers_every_bill_within_the_maxima(arm: Arm, query: Query, data: st.DataObject) -> None:
+    (quote,) = quotes_of(query, (arm,))
+    inputs = data.draw(st.integers(0, query.most_prompt_tokens))
+    bill_nusd = arm.prices.cost_nusd(
+        input_tokens=inputs,
+        output_tokens=data.draw(st.integers(0, query.most_output_tokens(arm))),
+        cached_input_tokens=data.draw(st.integers(0, inputs)),
+    )
+    assert bill_nusd <= quote.hold_nusd
+
+
+@PROPERTY
+@given(arms, queries())
+def test_the_expected_cost_never_exceeds_the_worst_case(arm: Arm, query: Query) -> None:
+    (quote,) = quotes_of(query, (arm,))
+    assert 0 <= quote.expected_cost_nusd <= quote.hold_nusd
+
+
+@PROPERTY
+@given(arms, queries())
+def test_holds_grow_from_expected_over_quantile_to_worst_case(arm: Arm, query: Query) -> None:
+    expected, quantile, worst = (
+        quotes_of(query, (arm,), hold_policy=policy)[0].hold_nusd
+        for policy in (HoldPolicy.EXPECTED, HoldPolicy.QUANTILE, HoldPolicy.WORST_CASE)
+    )
+    assert expected <= quantile <= worst
+
+
+@PROPERTY
+@given(queries(), st.floats(0, 1e6))
+def test_scores_are_linear_in_dollars(query: Query, price_per_usd: float) -> None:
+    free, priced = quotes_of(query), quotes_of(query, price_per_usd=price_per_usd)
+    for before, after in zip(free, priced, strict=True):
+        assert after.score == pytest.approx(before.score - price_per_usd * before.expected_cost_nusd / 1e9)
+
+
+def test_an_expected_hold_is_the_expected_cost() -> None:
+    for quote in quotes_of(make_query(), hold_policy=HoldPolicy.EXPECTED):
+        assert quote.hold_nusd == quote.expected_cost_nusd
+
+
+def test_a_quantile_hold_lies_between_the_expected_cost_and_the_worst_case() -> None:
+    (quote,) = quotes_of(make_query(), (replace(SMALL, max_output_tokens=10**6),), hold_policy=HoldPolicy.QUANTILE)
+    (worst,) = quotes_of(make_query(), (replace(SMALL, max_output_tokens=10**6),))
+    assert quote.expected_cost_nusd < quote.hold_nusd < worst.hold_nusd
+
+
+def test_output_is_capped_by_the_request_and_by_the_arm() -> None:
+    assert make_query(max_output_tokens=10).most_output_tokens(SMALL) == 10
+    assert make_query(max_output_tokens=10**6).most_output_tokens(SMALL) == SMALL.max_output_tokens
+    assert make_query().most_output_tokens(SMALL) == SMALL.max_output_tokens
+
+
+def test_a_shorter_maximum_makes_smaller_holds_and_expected_costs() -> None:
+    for short, long in zip(quotes_of(make_query(max_output_tokens=10)), quotes_of(make_query()), strict=True):
+        assert short.hold_nusd < long.hold_nusd
+        assert short.expected_cost_nusd < long.expected_cost_nusd
+        assert short.expected_output_tokens <= 10
+
+
+def test_only_the_sessions_last_arm_has_the_prompt_in_its_cache() -> None:
+    query = make_query(prompt_tokens=100, last_arm_id="medium", cached_tokens=80)
+    assert [query.cached_tokens_at(arm) for arm in ARMS] == [0, 80, 0]
+    plain = make_query(prompt_tokens=100)
+    saved = [
+        b.expected_cost_nusd - a.expected_cost_nusd for a, b in zip(quotes_of(query), quotes_of(plain), strict=True)
+    ]
+    assert saved == [0, 80 * (1000 - 200), 0]
+
+
+def test_no_more_tokens_are_cached_than_the_prompt_has() -> None:
+    assert make_query(prompt_tokens=100, last_arm_id="small", cached_tokens=500).cached_tokens_at(SMALL) == 100
+
+
+def test_a_worst_case_hold_counts_on_no_cache() -> None:
+    cached = quotes_of(make_query(last_arm_id="small", cached_tokens=80))
+    assert [q.hold_nusd for q in cached] == [q.hold_nusd for q in quotes_of(make_query())]
+
+
+def test_the_expected_cost_is_the_list_price_of_the_expected_tokens() -> None:
+    arm = make_arm(prices=make_prices(1, 2))
+    assert expected_cost_nusd(arm, make_query(prompt_tokens=100), 10.2) == 100 * 1000 + 11 * 2000
+
+
+LEVEL = LEARNERS["linucb"]["level"]
+
+
+@pytest.mark.parametrize(
+    ("arm", "query", "reason"),
+    [
+        (SMALL, make_query(), ""),
+        (replace(SMALL, enabled=False), make_query(), "disabled"),
+        (replace(SMALL, draining=True), make_query(), "draining"),
+        (SMALL, make_query(allowed_arm_ids=frozenset(["large"])), "not_allowed"),
+        (SMALL, make_query(allowed_arm_ids=frozenset(["small"])), ""),
+        (SMALL, make_query(max_cost_nusd=0), "max_cost_nusd"),
+        (SMALL, make_query(max_cost_nusd=10**12), ""),
+        (SMALL, make_query(min_expected_reward=LEVEL + 0.01), "min_expected_reward"),
+        (SMALL, make_query(min_expected_reward=LEVEL - 0.01), ""),
+    ],
+)
+def test_each_rule_that_excludes_an_arm_is_named(arm: Arm, query: Query, reason: str) -> None:
+    assert quotes_of(query, (arm,))[0].excluded_because == reason
+
+
+def test_an_arm_that_costs_exactly_the_maximum_may_be_chosen() -> None:
+    (quote,) = quotes_of(make_query(), (SMALL,))
+    assert not quotes_of(make_query(max_cost_nusd=quote.expected_cost_nusd), (SMALL,))[0].excluded_because
+    assert quotes_of(make_query(max_cost_nusd=quote.expected_cost_nusd - 1), (SMALL,))[0].excluded_because
+
+
+def test_candidates_are_the_allowed_arms_whose_hold_fits() -> None:
+    quotes = (
+        make_quote("a", hold_nusd=10),
+        make_quote("b", hold_nusd=20, excluded_because="disabled"),
+        make_quote("c"),
+    )
+    assert candidates(quotes) == (0, 2)
+    assert candidates(quotes, free_nusd=100) == (0, 2)
+    assert candidates(quotes, free_nusd=99) == (0,)
+    assert candidates(quotes, free_nusd=9) == ()
+
+
+def test_a_round_is_drawn_over_its_arms_only_and_as_often_as_it_says() -> None:
+    quotes = tuple(make_quote(str(i), score=s) for i, s in enumerate([0.5, 0.9, 0.52, 0.4]))
+    draw = weigh_round(quotes, (0, 2, 3), weigher("igw", 30.0))
+    assert draw.arms == (0, 2, 3)
+    assert sum(draw.probabilities) == pytest.approx(1.0)
+    counts = Counter(draw_arm(draw, uniform(1, f"r{i}")) for i in range(10_000))
+    assert (
+        chi_square_p_value([counts[i] for i in range(4)], [draw.probability_of(i) for i in range(4)]) > SMALLEST_P_VALUE
+    )
+
+
+@PROPERTY
+@given(st.lists(st.integers(0, 10**5), min_size=1, max_size=5))
+def test_reservoir_costs_are_the_quoted_expected_costs_up_to_rounding(prompts: list[int]) -> None:
+    contexts = np.tile([1.0, 0.1, -0.2, 0.3], (len(prompts), 1))
+    found = costs_usd(ARMS, fresh_model(ARMS).predict(contexts), np.array(prompts, dtype=np.float64))
+    for row, prompt in zip(found, prompts, strict=True):
+        quotes = quotes_of(make_query(contexts[0].tolist(), prompt_tokens=prompt))
+        for arm, cost_usd, quote in zip(ARMS, row, quotes, strict=True):
+            one_token_usd = arm.prices.output_nusd_per_mtok / 1e15
+            assert 0 <= quote.expected_cost_nusd / 1e9 - cost_usd <= one_token_usd * 1.001 + 1e-9
+
+
+def test_an_exploration_is_read_with_its_default_scale() -> None:
+    assert parse_exploration("igw") == ("igw", 1500.0)
+    assert parse_exploration("igw:tau=20") == ("igw", 20.0)
+
+
+@pytest.mark.parametrize("text", ["", "softmax", "igw:tau=0", "igw:tau=-1", "igw:tau=nan", "igw:temperature=1"])
+def test_an_exploration_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(SpecError):
+        parse_exploration(text)
