@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.codec import (
+    decode_decision,
+    decode_outcome,
+    encode_decision,
+    encode_outcome,
+    pack_floats,
+    unpack_floats,
+)
+from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.outcomes import Outcome
+from tests.builders import FEW, PROPERTY, make_decision, make_outcome, make_quote, outcomes, prices
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+singles = st.floats(allow_nan=False, allow_infinity=False, width=32)
+whole = st.integers(0, 2**62)
+quotes = st.builds(
+    ArmQuote, st.text(), numbers, numbers, numbers, whole, whole, numbers, st.sampled_from(["", "disabled"])
+)
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    rows = draw(st.lists(quotes, min_size=1, max_size=3))
+    index = st.integers(0, len(rows) - 1)
+    rounds = st.lists(st.lists(st.tuples(index, numbers), max_size=3), min_size=1, max_size=2)
+    return Decision(
+        *(draw(st.text(max_size=10)) for _ in range(4)),
+        chosen=draw(index),
+        quotes=tuple(rows),
+        rounds=tuple(Round(tuple(a for a, _ in r), tuple(p for _, p in r)) for r in draw(rounds)),
+        context=tuple(draw(st.lists(singles, max_size=5))),
+        prompt_tokens=draw(whole),
+        cached_tokens=draw(whole),
+        max_output_tokens=draw(whole),
+        prices=draw(prices),
+        price_per_usd=draw(numbers),
+        snapshot_version=draw(whole),
+        projection_version=draw(whole),
+        policy_id=draw(st.text(max_size=10)),
+        exploration="igw",
+        exploration_scale=draw(numbers),
+        reason=draw(st.sampled_from(Reason)),
+        decided_ms=draw(whole),
+        deadline_ms=draw(whole),
+        window_start_ms=draw(whole),
+        seed=draw(st.integers(-(2**63), 2**63 - 1)),
+        shadow=draw(st.booleans()),
+    )
+
+
+@PROPERTY
+@given(decisions())
+def test_a_decision_is_read_back_as_it_was_written(decision: Decision) -> None:
+    assert decode_decision(encode_decision(decision)) == decision
+
+
+@PROPERTY
+@given(outcomes)
+def test_an_outcome_is_read_back_as_it_was_written(outcome: Outcome) -> None:
+    assert decode_outcome(encode_outcome(outcome)) == outcome
+
+
+@FEW
+@given(outcomes)
+def test_equal_outcomes_have_equal_bytes(outcome: Outcome) -> None:
+    assert encode_outcome(decode_outcome(encode_outcome(outcome))) == encode_outcome(outcome)
+
+
+@PROPERTY
+@given(st.lists(singles, max_size=70))
+def test_contexts_are_packed_bit_for_bit(values: list[float]) -> None:
+    packed = pack_floats(tuple(values))
+    assert unpack_floats(packed) == tuple(values)
+    assert packed == np.array(values, dtype="<f4").tobytes()
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_what_is_not_a_number_is_never_stored(poison: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        encode_decision(make_decision(quotes=(make_quote(score=poison),)))
+    with pytest.raises(ValueError, match="JSON"):
+        encode_decision(make_decision(price_per_usd=poison))
+    with pytest.raises(ValueError, match="JSON"):
+        encode_outcome(make_outcome(reward=poison))
+    with pytest.raises(ValueError, match="JSON"):
+        encode_outcome(make_outcome(metrics=(("m", poison),)))
