@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bandit_router.client import AsyncRouterClient, RouterClient
     from bandit_router.client_messages import Budget, FeedbackResult, Route
     from bandit_router.core.errors import RouterError
+    from bandit_router.router import Router
 
 __version__ = "0.1.0"
 
@@ -20,11 +21,21 @@ _HOMES = {
     "Budget": "bandit_router.client_messages",
     "FeedbackResult": "bandit_router.client_messages",
     "Route": "bandit_router.client_messages",
+    "Router": "bandit_router.router",
     "RouterClient": "bandit_router.client",
     "RouterError": "bandit_router.core.errors",
 }
 
-__all__ = ["AsyncRouterClient", "Budget", "FeedbackResult", "Route", "RouterClient", "RouterError", "__version__"]
+__all__ = [
+    "AsyncRouterClient",
+    "Budget",
+    "FeedbackResult",
+    "Route",
+    "Router",
+    "RouterClient",
+    "RouterError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -43,9 +43,10 @@ from bandit_router.client_messages import (
     route_result,
 )
 from bandit_router.core.errors import RouterError
-from bandit_router.v1 import router_pb2_grpc
+from bandit_router.v1 import admin_pb2_grpc, router_pb2_grpc
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
+ADMIN_TIMEOUT_S = 10.0
 
 SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -96,11 +97,18 @@ class AsyncRouterClient(AsyncCalls):
             else grpc.aio.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
         )
         self._stub = router_pb2_grpc.RouterServiceStub(self._channel)
-        self.admin = AsyncAdmin(self._channel)
+        self._admin_stub = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self.admin = AsyncAdmin(self._invoke_admin)
 
     async def _invoke(self, method: str, request: Message, timeout_s: float) -> Any:
+        return await self._send(self._stub, method, request, timeout_s)
+
+    async def _invoke_admin(self, method: str, request: Message) -> Any:
+        return await self._send(self._admin_stub, method, request, ADMIN_TIMEOUT_S)
+
+    async def _send(self, stub: object, method: str, request: Message, timeout_s: float) -> Any:
         try:
-            return await getattr(self._stub, method)(request, timeout=timeout_s)
+            return await getattr(stub, method)(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
@@ -135,7 +143,8 @@ class RouterClient:
             else grpc.secure_channel(target, credentials, options=CHANNEL_OPTIONS)
         )
         self._stub = router_pb2_grpc.RouterServiceStub(self._channel)
-        self.admin = Admin(self._channel)
+        self._admin_stub = admin_pb2_grpc.AdminServiceStub(self._channel)
+        self.admin = Admin(self._invoke_admin)
 
     def route(self, *, timeout_s: float | None = None, **fields: Unpack[RouteFields]) -> Route:
         """See `AsyncCalls.route`."""
@@ -184,7 +193,13 @@ class RouterClient:
         self.close()
 
     def _invoke(self, method: str, request: Message, timeout_s: float) -> Any:
+        return self._send(self._stub, method, request, timeout_s)
+
+    def _invoke_admin(self, method: str, request: Message) -> Any:
+        return self._send(self._admin_stub, method, request, ADMIN_TIMEOUT_S)
+
+    def _send(self, stub: object, method: str, request: Message, timeout_s: float) -> Any:
         try:
-            return getattr(self._stub, method)(request, timeout=timeout_s)
+            return getattr(stub, method)(request, timeout=timeout_s)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None

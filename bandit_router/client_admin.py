@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
-import grpc
+from google.protobuf.message import Message
 
 from bandit_router import client_admin_calls as calls
-from bandit_router.adapters.grpc.errors import from_rpc_error
 from bandit_router.client_admin_calls import ArmFields, Call, PoolFields, TenantFields, Usd
 from bandit_router.client_messages import Budget
 from bandit_router.core.resources import Arm, Pool, Tenant
-from bandit_router.v1 import admin_pb2_grpc
-
-DEFAULT_TIMEOUT_S = 10.0
 
 R = TypeVar("R")
 
@@ -26,9 +22,9 @@ R = TypeVar("R")
 class AsyncAdmin:
     """Administration for applications that run on an event loop. Every method raises RouterError."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._stub = admin_pb2_grpc.AdminServiceStub(channel)
-        self._timeout_s = timeout_s
+    def __init__(self, send: Callable[[str, Message], Awaitable[Any]]) -> None:
+        """`send` gives the response of an AdminService method, or raises RouterError."""
+        self._invoke = send
 
     async def create_pool(self, pool_id: str, **fields: Unpack[PoolFields]) -> Pool:
         """Make a pool, without arms."""
@@ -111,10 +107,7 @@ class AsyncAdmin:
         return await self._send(calls.reset_budget(tenant_id, reason=reason))
 
     async def _send(self, call: Call[R]) -> R:
-        try:
-            return call.read(await getattr(self._stub, call.method)(call.request, timeout=self._timeout_s))
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        return call.read(await self._invoke(call.method, call.request))
 
     async def _all(self, page_at: Callable[[str], Call[tuple[list[R], str]]]) -> list[R]:
         found, token = await self._send(page_at(""))
@@ -127,9 +120,9 @@ class AsyncAdmin:
 class Admin:
     """Administration for threads. Every method raises RouterError."""
 
-    def __init__(self, channel: grpc.Channel, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        self._stub = admin_pb2_grpc.AdminServiceStub(channel)
-        self._timeout_s = timeout_s
+    def __init__(self, send: Callable[[str, Message], Any]) -> None:
+        """`send` gives the response of an AdminService method, or raises RouterError."""
+        self._invoke = send
 
     def create_pool(self, pool_id: str, **fields: Unpack[PoolFields]) -> Pool:
         """Make a pool, without arms."""
@@ -208,10 +201,7 @@ class Admin:
         return self._send(calls.reset_budget(tenant_id, reason=reason))
 
     def _send(self, call: Call[R]) -> R:
-        try:
-            return call.read(getattr(self._stub, call.method)(call.request, timeout=self._timeout_s))
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from None
+        return call.read(self._invoke(call.method, call.request))
 
     def _all(self, page_at: Callable[[str], Call[tuple[list[R], str]]]) -> list[R]:
         found, token = self._send(page_at(""))

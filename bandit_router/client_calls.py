@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -39,6 +40,11 @@ FALLBACK_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNK
 an exhausted budget or an invalid request is raised."""
 
 
+def random_id() -> str:
+    """A request id that nobody else uses."""
+    return str(uuid.uuid4())
+
+
 @dataclass(frozen=True, slots=True)
 class Calls:
     """A client's defaults, applied to requests and failures."""
@@ -47,10 +53,11 @@ class Calls:
     fallback_arm_id: str | None = None
     timeout_s: float = DEFAULT_TIMEOUT_S
     batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
+    new_request_id: Callable[[], str] = random_id
 
     def route(self, fields: RouteFields) -> router_pb2.RouteRequest:
         """The request on the wire. Raises InvalidRequest."""
-        return route_message(self.tenant_id, fields)
+        return route_message({"tenant_id": self.tenant_id, "request_id": self.new_request_id(), **fields})
 
     def route_batch(self, items: Sequence[RouteFields]) -> router_pb2.RouteBatchRequest:
         """The request on the wire. Raises InvalidRequest."""
@@ -58,7 +65,7 @@ class Calls:
 
     def feedback(self, item: FeedbackItem) -> router_pb2.FeedbackRequest:
         """The request on the wire. Raises InvalidRequest."""
-        return feedback_message(self.tenant_id, item)
+        return feedback_message({"tenant_id": self.tenant_id, **item})
 
     def feedback_batch(self, items: Sequence[FeedbackItem]) -> router_pb2.FeedbackBatchRequest:
         """The request on the wire, without items about the client's own fallbacks. Raises InvalidRequest."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,7 +142,7 @@ class FeedbackResult:
 SKIPPED = FeedbackResult("SKIPPED", 0, 0, None)
 
 
-def route_message(tenant_id: str, fields: RouteFields) -> router_pb2.RouteRequest:
+def route_message(fields: RouteFields) -> router_pb2.RouteRequest:
     """The request on the wire."""
     given: dict[str, Any] = dict(fields)
     values, encoder_id = given.pop("embedding", None), given.pop("encoder_id", "")
@@ -151,12 +150,10 @@ def route_message(tenant_id: str, fields: RouteFields) -> router_pb2.RouteReques
         if "query" in given:
             raise InvalidRequest.of("input", "exactly one of query and embedding must be given")
         given["embedding"] = make_message(router_pb2.Embedding, {"values": values, "encoder_id": encoder_id})
-    given.setdefault("tenant_id", tenant_id)
-    given.setdefault("request_id", str(uuid.uuid4()))
     return make_message(router_pb2.RouteRequest, given)
 
 
-def feedback_message(tenant_id: str, item: FeedbackItem) -> router_pb2.FeedbackRequest:
+def feedback_message(item: FeedbackItem) -> router_pb2.FeedbackRequest:
     """The request on the wire."""
     given: dict[str, Any] = dict(item)
     usage = {name: given.pop(name) for name in _USAGE_FIELDS if name in given}
@@ -168,7 +165,6 @@ def feedback_message(tenant_id: str, item: FeedbackItem) -> router_pb2.FeedbackR
         given["usage"] = make_message(resources_pb2.Usage, usage)
     if "outcome" in given:
         given["outcome"] = f"OUTCOME_{given['outcome'].upper()}"
-    given.setdefault("tenant_id", tenant_id)
     return make_message(router_pb2.FeedbackRequest, given)
 
 

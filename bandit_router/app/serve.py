@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.service.tasks import BackgroundTasks
 
 EXIT_OK = 0
+EXIT_FAILED = 1
 EXIT_CANNOT_START = 2
 
 START_PATIENCE_S = 30.0
 """How long a server waits for its store before it gives up."""
 
 START_RETRY_S = 0.5
+STORE_CHECK_S = 0.5
 
 CANNOT_START = (
     AddressInUse,
@@ -88,10 +91,25 @@ async def _serve_replica(config: Config, replica: Replica, observer: SystemObser
     tasks = BackgroundTasks(replica.services)
     tasks.start()
     _announce(f"{config.listen.rpartition(':')[0]}:{port}")
-    await stop.wait()
+    status = await _wait(stop, replica, observer)
     observer.note("draining")
     await server.drain(config.drain_s)
     await tasks.stop()
+    return status
+
+
+async def _wait(stop: asyncio.Event, replica: Replica, observer: SystemObserver) -> int:
+    """Return when told to stop. Meanwhile an embedded store that has died is started again, on what it had written."""
+    while not stop.is_set():
+        if replica.has_lost_store:
+            observer.note("embedded_store_lost")
+            try:
+                replica.revive_store()
+            except (EmbeddedServerError, DataDirectoryInUse) as error:
+                observer.note("embedded_store_not_revived", error=str(error))
+                return EXIT_FAILED
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), STORE_CHECK_S)
     return EXIT_OK
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bandit_router.adapters.encoding import CachedEncoder, SentenceTransformersEncoder, StaticEncoder, make_encoder
 from bandit_router.adapters.redis import RedisStore, connect
-from bandit_router.adapters.system import EmbeddedServer, SystemClock, SystemEntropy
+from bandit_router.adapters.system import EmbeddedServer, EmbeddedServerError, SystemClock, SystemEntropy
 from bandit_router.app.config import Config
 from bandit_router.ports.observer import Observer
 from bandit_router.service.assembly import Services, assemble
@@ -31,13 +31,28 @@ class Encoders:
         return self._handles[encoder_id]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Replica:
     """The services over an open store, and what has to be closed after them."""
 
+    config: Config
     services: Services
     store: RedisStore
     embedded: EmbeddedServer | None
+
+    @property
+    def has_lost_store(self) -> bool:
+        """Whether the embedded store has exited without being told to."""
+        return self.embedded is not None and not self.embedded.is_running
+
+    def revive_store(self) -> None:
+        """Start the embedded store again, on what it has written. Blocks. Raises EmbeddedServerError if it cannot."""
+        assert self.embedded is not None
+        url = self.embedded.url
+        self.embedded.stop()
+        self.embedded = EmbeddedServer.start(self.config.data_dir, fsync=self.config.fsync)
+        if self.embedded.url != url:
+            raise EmbeddedServerError(f"the embedded store has moved from {url} to {self.embedded.url}")
 
     async def close(self) -> None:
         """Give up leases, finish what is under way with the store, and end the store if it is ours."""
@@ -56,4 +71,4 @@ def open_replica(config: Config, observer: Observer) -> Replica:
     url = config.redis_url if embedded is None else embedded.url
     store = connect(url, timeout_s=config.store_timeout_s)
     services = assemble(store, clock=SystemClock(), entropy=SystemEntropy(), encoders=Encoders(), observer=observer)
-    return Replica(services=services, store=store, embedded=embedded)
+    return Replica(config=config, services=services, store=store, embedded=embedded)

@@ -139,12 +139,17 @@ class RouteService:
 
 def make_reply(decision: Decision, budget: BudgetState, *, free_nusd: int) -> RouteReply:
     """The reply about a decision before whose hold `free_nusd` was free."""
+    return RouteReply(decision=decision, propensities=exact_propensities(decision, free_nusd=free_nusd), budget=budget)
+
+
+def exact_propensities(decision: Decision, *, free_nusd: int) -> dict[str, float]:
+    """Probability of every arm that could be chosen, given what was free just before the hold."""
     last = decision.rounds[-1]
     fitting = last.arms if decision.shadow else arms_that_fit(decision, free_nusd=free_nusd)
     if fitting != last.arms:
         weigh = weigher(decision.exploration, decision.exploration_scale)
         last = weigh_round(decision.quotes, fitting, weigh)
-    return RouteReply(decision=decision, propensities=propensities_of(decision, last_round=last), budget=budget)
+    return propensities_of(decision, last_round=last)
 
 
 def _feasible(plan: Plan) -> tuple[int, ...]:

@@ -1,13 +1,15 @@
-"""AdminService: pools, arms, tenants and budgets."""
+"""AdminService: pools, arms, tenants, budgets and the event log."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from bandit_router.adapters.grpc import wire, wire_admin
+from bandit_router.adapters.grpc.event_stream import EventStream
 from bandit_router.adapters.grpc.wire_admin import arm_to_wire, pool_to_wire, tenant_to_wire
 from bandit_router.core.errors import InvalidRequest
 from bandit_router.service.assembly import Services
@@ -22,11 +24,15 @@ _R = TypeVar("_R", bound=Message)
 
 
 class AdminServicer:
-    """One handler per method. Requests have passed validation."""
+    """One handler per method; what is missing here is not offered. Requests have passed validation.
 
-    def __init__(self, services: Services) -> None:
+    `stopping` is set when the server drains: endless streams end then.
+    """
+
+    def __init__(self, services: Services, stopping: asyncio.Event) -> None:
         self._admin = services.admin
         self._budgets = services.budgets
+        self.stream_events = EventStream(services, stopping).stream
 
     # Pools
 

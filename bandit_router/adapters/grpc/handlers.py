@@ -21,8 +21,13 @@ def service_handler(service: ServiceDescriptor, servicer: object, guard: Guard) 
     )
 
 
+def handler_of(servicer: object, method: str) -> Any:
+    """What answers the method named as in the protos; None if nothing does."""
+    return getattr(servicer, _snake(method), None)
+
+
 def _method_handler(method: MethodDescriptor, servicer: object, guard: Guard) -> Any:
-    handler = getattr(servicer, _snake(method.name), None)
+    handler = handler_of(servicer, method.name)
     if handler is None:
         return grpc.unary_unary_rpc_method_handler(guard.unary(method.name, _not_offered(method.name)))
     wrap = guard.streaming if method.server_streaming else guard.unary

@@ -61,12 +61,13 @@ class Server:
         self._ping = ping
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs do not know it
         self._readiness: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         guard = Guard(services.observer)
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
         self._server.add_generic_rpc_handlers(
             (
                 service_handler(ROUTER, RouterServicer(services, guard), guard),
-                service_handler(ADMIN, AdminServicer(services), guard),
+                service_handler(ADMIN, AdminServicer(services, self._stopping), guard),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -92,6 +93,7 @@ class Server:
             self._readiness.cancel()
             await asyncio.gather(self._readiness, return_exceptions=True)
         await self._set_ready(ready=False)
+        self._stopping.set()
         await self._server.stop(grace_s)
 
     async def _watch_store(self) -> None:
@@ -108,6 +110,9 @@ class Server:
         try:
             await self._ping()
         except StoreUnavailable:
+            return False
+        except Exception as fault:  # noqa: BLE001 - the watch must go on, and a store that answers oddly is not ready
+            self._observer.note("unexpected_error", method="ping", exc_info=fault)
             return False
         return True
 
