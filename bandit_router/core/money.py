@@ -15,8 +15,8 @@ TOKENS_PER_MTOK = 1_000_000
 MAX_LIMIT_NUSD = 2**53
 """Largest window limit (about 9.0 million USD): Lua numbers are doubles, exact for integers up to 2**53."""
 
-MAX_PRICE_NUSD_PER_MTOK = 2**53
-"""Largest list price of a million tokens, so that no cost overflows anything on its way."""
+MAX_PRICE_NUSD_PER_MTOK = 10**15
+"""Largest list price (one million USD per million tokens): the cost of any 32-bit token counts fits in 64 bits."""
 
 _MAX_DIGITS = 16
 _EXACT = Context(prec=64, rounding=ROUND_CEILING)

@@ -145,7 +145,7 @@ def make_feedback(request: FeedbackRequest, decision: Decision) -> Feedback:
 
 
 def make_bill(usage: Usage, decision: Decision) -> Bill:
-    """What the usage costs. Tokens that were not given count as none."""
+    """What the usage costs; tokens that were not given count as none. Raises InvalidRequest beyond any budget."""
     cost_nusd = usage.cost_nusd
     if cost_nusd is None:
         cost_nusd = decision.prices.cost_nusd(
@@ -153,6 +153,8 @@ def make_bill(usage: Usage, decision: Decision) -> Bill:
             output_tokens=usage.output_tokens or 0,
             cached_input_tokens=usage.cached_input_tokens or 0,
         )
+    if cost_nusd > MAX_LIMIT_NUSD:
+        raise InvalidRequest.of("usage", f"costs {cost_nusd} nano-USD, more than any budget ({MAX_LIMIT_NUSD})")
     return Bill(cost_nusd, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
 
 

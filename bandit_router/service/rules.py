@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
 from bandit_router.core.budget import LimitError, check_limit
@@ -10,6 +11,7 @@ from bandit_router.core.choice import parse_exploration
 from bandit_router.core.context import MAX_CONTEXT_DIMENSION, context_dimension
 from bandit_router.core.errors import FieldViolation, InvalidRequest
 from bandit_router.core.model import parse_learner
+from bandit_router.core.money import MAX_PRICE_NUSD_PER_MTOK
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.core.spec import SpecError
 
@@ -70,6 +72,12 @@ def check_arm(arm: Arm) -> None:
         "arm.max_output_tokens",
         f"must be in 1..{MAX_OUTPUT_TOKENS}, got {arm.max_output_tokens}",
     )
+    for name, price in asdict(arm.prices).items():
+        found.require(
+            0 <= price <= MAX_PRICE_NUSD_PER_MTOK,
+            f"arm.{name}",
+            f"must be in 0..{MAX_PRICE_NUSD_PER_MTOK} nano-USD per million tokens, got {price}",
+        )
     found.done()
 
 
@@ -109,8 +117,9 @@ def check_fallback(tenant: Tenant, arms: tuple[Arm, ...]) -> None:
     arm = next((arm for arm in arms if arm.arm_id == tenant.fallback_arm_id), None)
     found.require(arm, "tenant.fallback_arm_id", f"is not an arm of pool {tenant.pool_id!r}")
     if arm is not None:
-        is_free = arm.prices.input_nusd_per_mtok == arm.prices.output_nusd_per_mtok == 0
-        found.require(is_free, "tenant.fallback_arm_id", "must name an arm whose prices are zero")
+        found.require(
+            not any(asdict(arm.prices).values()), "tenant.fallback_arm_id", "must name an arm whose prices are zero"
+        )
     found.done()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bandit_router.core.money import (
     MAX_LIMIT_NUSD,
+    MAX_PRICE_NUSD_PER_MTOK,
     MoneyError,
     TokenPrices,
     format_price,
@@ -31,7 +32,7 @@ def test_an_amount_reads_back_as_it_was_written(amount_nusd: int) -> None:
 
 
 @PROPERTY
-@given(money)
+@given(st.integers(0, MAX_PRICE_NUSD_PER_MTOK))
 def test_a_price_reads_back_as_it_was_written(price: int) -> None:
     assert parse_price(format_price(price)) == price
 
@@ -125,3 +126,11 @@ def test_output_tokens_are_found_again_from_the_bill(
 
 def test_a_bill_below_its_input_cost_shows_no_output() -> None:
     assert TokenPrices(10**9, 10**9, 0).output_tokens_of(5, input_tokens=1000) == 0.0
+
+
+def test_the_cost_of_any_token_counts_on_the_wire_fits_in_64_bits() -> None:
+    dearest = TokenPrices(*[MAX_PRICE_NUSD_PER_MTOK] * 3)
+    most = 2**31 - 1
+    assert dearest.cost_nusd(input_tokens=most, output_tokens=most, cached_input_tokens=most) < 2**63
+    with pytest.raises(MoneyError, match="is above 1000000"):
+        parse_price("1000000.000000001")
