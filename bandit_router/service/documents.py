@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any, TypeVar
@@ -24,7 +25,8 @@ from bandit_router.core.resources import (
     WindowRule,
 )
 
-_R = TypeVar("_R", Pool, Arm, Tenant)
+_R = TypeVar("_R", Pool, Arm, Tenant, TokenPrices, WindowRule)
+_TENANT_ENUMS = {"hold_policy": HoldPolicy, "expiry_policy": ExpiryPolicy, "outage_policy": OutagePolicy}
 
 
 def encode_resource(resource: Pool | Arm | Tenant) -> bytes:
@@ -42,19 +44,17 @@ def decode_pool(body: bytes) -> Pool:
 def decode_arm(body: bytes) -> Arm:
     """Inverse of `encode_resource` for an arm."""
     doc = _known(Arm, json.loads(body))
-    doc["prices"] = TokenPrices(**doc["prices"])
+    doc["prices"] = TokenPrices(**_known(TokenPrices, doc["prices"]))
     return Arm(**doc)
 
 
 def decode_tenant(body: bytes) -> Tenant:
     """Inverse of `encode_resource` for a tenant."""
     doc = _known(Tenant, json.loads(body))
-    window = doc["window"]
-    doc["window"] = WindowRule(**{**window, "kind": WindowKind(window["kind"])})
-    doc["hold_policy"] = HoldPolicy(doc["hold_policy"])
-    doc["expiry_policy"] = ExpiryPolicy(doc["expiry_policy"])
-    doc["outage_policy"] = OutagePolicy(doc["outage_policy"])
-    return Tenant(**doc)
+    if "window" in doc:
+        window = _known(WindowRule, doc["window"])
+        doc["window"] = WindowRule(**_with_enums(window, {"kind": WindowKind}))
+    return Tenant(**_with_enums(doc, _TENANT_ENUMS))
 
 
 def encode_projection(projection: Projection) -> bytes:
@@ -89,6 +89,10 @@ def split_arm_key(key: str) -> tuple[str, str]:
 def _known(kind: type[_R], doc: dict[str, Any]) -> dict[str, Any]:
     names = {f.name for f in fields(kind)}
     return {name: value for name, value in doc.items() if name in names}
+
+
+def _with_enums(doc: dict[str, Any], enums: Mapping[str, type[Enum]]) -> dict[str, Any]:
+    return {name: enums[name](value) if name in enums else value for name, value in doc.items()}
 
 
 def _pack(values: Float32Array) -> str:
