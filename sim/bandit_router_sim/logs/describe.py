@@ -137,7 +137,7 @@ def _static_mix(log: FullLog) -> tuple[tuple[MixPoint, ...], int]:
     priced = np.flatnonzero(known.any(axis=0))
     if not len(priced):
         return (), 0
-    common: BoolArray = known[:, priced].all(axis=1)
+    common: BoolArray = np.asarray(known[:, priced].all(axis=1))
     use = known & common[:, None] if common.any() else known
     costs = np.asarray([log.costs_usd[use[:, k], k].mean() for k in priced])
     scores = np.asarray([log.scores[use[:, k], k].mean() for k in priced])
