@@ -31,7 +31,8 @@ class EventLog(Protocol):
         ...
 
     async def trim(self, pool_id: str, upto: Positions) -> None:
-        """Drop entries at or before `upto`; only ever called for positions that a stored snapshot contains."""
+        """Drop entries at or before `upto`; only ever called for positions that a stored snapshot contains, or for a
+        deleted pool."""
         ...
 
     async def last(self, pool_id: str) -> Positions:

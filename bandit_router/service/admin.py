@@ -10,6 +10,7 @@ from bandit_router.core.errors import AlreadyExists, Conflict, InvalidRequest, R
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import ABSENT, ANY_VERSION, Catalog, Document, Kind, VersionConflict
 from bandit_router.ports.encoder import EncoderError
+from bandit_router.ports.events import EventLog
 from bandit_router.ports.ledger import Ledger
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.contexts import EncoderSource
@@ -53,6 +54,7 @@ class AdminService:
         models: Models,
         pacer: Pacer,
         ledger: Ledger,
+        events: EventLog,
         snapshots: SnapshotStore,
         encoders: EncoderSource,
     ) -> None:
@@ -61,6 +63,7 @@ class AdminService:
         self._models = models
         self._pacer = pacer
         self._ledger = ledger
+        self._events = events
         self._snapshots = snapshots
         self._encoders = encoders
 
@@ -91,7 +94,7 @@ class AdminService:
         return await self._update(Kind.POOL, pool.pool_id, pool, etag=etag, dry_run=dry_run)
 
     async def delete_pool(self, pool_id: str, *, etag: str, dry_run: bool) -> None:
-        """Remove a pool with its arms and learned state. Raises ResourceInUse while tenants point at it."""
+        """Remove a pool with its arms, learned state and events. Raises ResourceInUse while tenants point at it."""
         await self._document(Kind.POOL, pool_id)
         await self._directory.refresh()
         if tenants := self._directory.tenants_of(pool_id):
@@ -104,6 +107,7 @@ class AdminService:
             await self._remove(Kind.ARM, arm_key(pool_id, stored.resource.arm_id), etag="", dry_run=False)
         await self._catalog.delete(Kind.PROJECTION, pool_id, expected_version=ANY_VERSION)
         await self._snapshots.delete(pool_id)
+        await self._events.trim(pool_id, await self._events.last(pool_id))
         self._models.forget(pool_id)
         await self._directory.refresh()
 

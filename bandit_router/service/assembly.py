@@ -107,6 +107,7 @@ def assemble(store: Store, *, clock: Clock, entropy: Entropy, encoders: EncoderS
             models=models,
             pacer=pacer,
             ledger=store.ledger,
+            events=store.events,
             snapshots=store.snapshots,
             encoders=encoders,
         ),

@@ -70,7 +70,9 @@ class Learner:
         return len(entries)
 
     async def step_all(self) -> int:
-        """`step` for every pool known."""
+        """`step` for every pool known; what was learned for deleted ones is forgotten."""
+        for pool_id in self._states.keys() - set(self._directory.pool_ids()):
+            del self._states[pool_id]
         return sum([await self.step(pool_id) for pool_id in self._directory.pool_ids()])
 
     async def release(self) -> None:
@@ -86,17 +88,17 @@ class Learner:
             snapshot = await self._snapshots.load(pool.pool_id, -1)
             state = empty_state(pool) if snapshot is None else decode_pool_state(snapshot.state)
             known = token, state
-        state = self._with_current_projection(pool, known[1])
+        state = self._in_current_coordinates(pool, known[1])
         self._states[pool.pool_id] = token, state
         return state
 
-    def _with_current_projection(self, pool: Pool, state: PoolState) -> PoolState:
-        """What was learned in another projection's coordinates means nothing in the new one's: start again."""
+    def _in_current_coordinates(self, pool: Pool, state: PoolState) -> PoolState:
+        """What was learned in another projection's (or pool's) coordinates means nothing in these: start again."""
         projection = self._directory.projection(pool.pool_id)
         version = 0 if projection is None else projection.version
-        if version == state.projection_version:
-            return state
         fresh = empty_state(pool)
+        if (state.projection_version, state.dimension) == (version, fresh.dimension):
+            return state
         fresh.projection_version = version
         fresh.positions, fresh.version, fresh.events = state.positions, state.version, state.events
         return fresh

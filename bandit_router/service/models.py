@@ -54,9 +54,11 @@ class Models:
     async def served(self, pool_id: str) -> ServedPool:
         """The pool as it is served now. Raises ResourceNotFound."""
         pool = await self._directory.pool(pool_id)
-        if pool_id not in self._states:
-            self._states[pool_id] = empty_state(pool)
+        if not self._knows(pool):
+            self.forget(pool_id)
             await self.refresh(pool_id)
+            if not self._knows(pool):
+                self._states[pool_id] = empty_state(pool)
         revision = self._directory.revision(pool_id)
         cached = self._served.get(pool_id)
         if cached is None or cached.revision != revision:
@@ -66,18 +68,19 @@ class Models:
 
     async def refresh(self, pool_id: str) -> bool:
         """Take over the stored snapshot if it is newer; True if it was."""
-        state = self._states.get(pool_id)
-        known = -1 if state is None else state.version
-        snapshot = await self._snapshots.load(pool_id, known)
-        if snapshot is None:
+        snapshot = await self._snapshots.load(pool_id, self._known_version(pool_id))
+        if snapshot is None or snapshot.version <= self._known_version(pool_id):
             return False
         self.adopt(pool_id, decode_pool_state(snapshot.state))
         return True
 
     async def refresh_all(self) -> None:
-        """`refresh` for every pool that this replica has served."""
+        """`refresh` for every pool that this replica has served; those deleted since are forgotten."""
         for pool_id in tuple(self._states):
-            await self.refresh(pool_id)
+            if pool_id in self._directory.pool_ids():
+                await self.refresh(pool_id)
+            else:
+                self.forget(pool_id)
 
     def adopt(self, pool_id: str, state: PoolState) -> None:
         """Serve from `state`, which the caller no longer changes."""
@@ -93,6 +96,15 @@ class Models:
         """Version of the snapshot that the pool is served from."""
         state = self._states.get(pool_id)
         return 0 if state is None else state.version
+
+    def _known_version(self, pool_id: str) -> int:
+        state = self._states.get(pool_id)
+        return -1 if state is None else state.version
+
+    def _knows(self, pool: Pool) -> bool:
+        """Whether there is a state for this pool, and not for another one of the same name before it."""
+        state = self._states.get(pool.pool_id)
+        return state is not None and state.dimension == empty_state(pool).dimension
 
     def _build(self, pool: Pool, revision: int) -> ServedPool:
         arms = self._directory.arms(pool.pool_id)
