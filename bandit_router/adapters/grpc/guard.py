@@ -87,6 +87,16 @@ class Guard:
 
         return call
 
+    def refusing(self, method: str, error: RouterError) -> Callable[[object, _Context], Awaitable[NoReturn]]:
+        """A call that always fails."""
+
+        async def call(_: object, context: _Context) -> NoReturn:
+            with _Watch(self._observer, method) as watch:
+                watch.code = error.code
+                await _abort(context, error)
+
+        return call
+
     def _as_router_error(self, method: str, fault: Exception) -> RouterError:
         """The error to tell the caller."""
         if isinstance(fault, StoreUnavailable) or isinstance(fault.__cause__, StoreUnavailable):

@@ -7,7 +7,6 @@ from typing import Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from bandit_router.adapters.grpc.errors import NotImplementedYet
@@ -29,7 +28,7 @@ def handler_of(servicer: object, method: str) -> Any:
 def _method_handler(method: MethodDescriptor, servicer: object, guard: Guard) -> Any:
     handler = handler_of(servicer, method.name)
     if handler is None:
-        return grpc.unary_unary_rpc_method_handler(guard.unary(method.name, _not_offered(method.name)))
+        return _refusal(method, guard)
     wrap = guard.streaming if method.server_streaming else guard.unary
     make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
     return make(
@@ -39,11 +38,10 @@ def _method_handler(method: MethodDescriptor, servicer: object, guard: Guard) ->
     )
 
 
-def _not_offered(name: str) -> Any:
-    async def refuse(_: bytes) -> Message:
-        raise NotImplementedYet(f"{name} is not offered by this version")
-
-    return refuse
+def _refusal(method: MethodDescriptor, guard: Guard) -> Any:
+    """A handler that never looks at what it is sent."""
+    make = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
+    return make(guard.refusing(method.name, NotImplementedYet(f"{method.name} is not offered by this version")))
 
 
 def _snake(name: str) -> str:
