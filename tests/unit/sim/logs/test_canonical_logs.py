@@ -12,15 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-
 from bandit_router_sim.logs.canonical import read_full_log, write_full_log
 from bandit_router_sim.logs.columns import COST, IS_ID, IS_TEXT, IS_UNIQUE, SCORE, TOKENS
 from bandit_router_sim.logs.errors import BadRow, UnusableLog
 from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.logs.tables import AS_MANY_CELLS, ONE_OBJECT_A_LINE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 Row = dict[str, Any]
 
@@ -224,7 +223,9 @@ def test_a_csv_row_of_another_length_is_a_bad_row(tmp_path: Path) -> None:
 
 def test_absent_columns_are_empty_and_whole_numbers_are_ids(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text('{"query_id": 7, "prompt": null, "score__a": 1}\n{"query_id": 8, "prompt": "x", "score__b": true}\n')
+    path.write_text(
+        '{"query_id": 7, "prompt": null, "score__a": 1}\n{"query_id": 8, "prompt": "x", "score__b": true}\n'
+    )
     log, _ = read_full_log(path, name="mine")
     assert (log.name, log.query_ids, log.prompts, log.sources) == ("mine", ("7", "8"), ("", "x"), ("", ""))
     np.testing.assert_array_equal(log.scores, [[1.0, np.nan], [np.nan, 1.0]])
