@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.pool_codec import encode_pool_state
+from bandit_router.ports.snapshots import Snapshot
+from bandit_router.service.models import Models, empty_state
+from tests.builders import SMALL, make_pool
+from tests.unit.service.worlds import World, Wrapped, open_world
+
+
+async def publish(world: World, version: int) -> None:
+    token = await world.store.snapshots.acquire("pool", "test", 10**9)
+    assert token is not None
+    state = empty_state(make_pool())
+    state.version = version
+    assert await world.store.snapshots.save("pool", token, Snapshot(version, encode_pool_state(state)))
+
+
+async def test_a_pool_is_served_with_its_arms_in_the_order_of_the_model() -> None:
+    served = await (await open_world()).services.models.served("pool")
+    assert tuple(arm.arm_id for arm in served.arms) == served.model.arm_ids == ("large", "medium", "small")
+    assert served.policy_prefix == "linucb/igw"
+    assert served.has_live_arms
+
+
+async def test_a_served_pool_is_kept_until_something_changes() -> None:
+    world = await open_world()
+    models = world.services.models
+    first = await models.served("pool")
+    assert await models.served("pool") is first
+    await world.services.admin.put_arm("pool", replace(SMALL, max_output_tokens=5), etag="", dry_run=False)
+    second = await models.served("pool")
+    assert second is not first
+    await publish(world, 1)
+    await models.refresh_all()
+    assert (await models.served("pool")).model.version == 1
+
+
+async def test_only_newer_snapshots_are_taken_over() -> None:
+    world = await open_world()
+    models = world.services.models
+    await models.served("pool")
+    assert not await models.refresh("pool")
+    await publish(world, 3)
+    assert await models.refresh("pool")
+    assert not await models.refresh("pool")
+    assert models.version("pool") == 3
+
+
+class Overtaken(Wrapped):
+    """A newer state is adopted while an older snapshot is on its way."""
+
+    models: Models
+
+    async def load(self, pool_id: str, newer_than: int) -> Any:
+        snapshot = await self.inner.load(pool_id, newer_than)
+        newer = empty_state(make_pool())
+        newer.version = 9
+        self.models.adopt(pool_id, newer)
+        return snapshot
+
+
+async def test_a_snapshot_that_was_overtaken_on_its_way_is_not_served() -> None:
+    world = await open_world()
+    await publish(world, 3)
+    snapshots = Overtaken(world.store.snapshots)
+    models = snapshots.models = Models(world.services.directory, snapshots)  # type: ignore[arg-type]
+    assert not await models.refresh("pool")
+    assert models.version("pool") == 9
+
+
+async def test_a_pool_that_does_not_exist_is_not_served() -> None:
+    models = (await open_world()).services.models
+    with pytest.raises(ResourceNotFound):
+        await models.served("nowhere")
+    assert models.version("nowhere") == 0

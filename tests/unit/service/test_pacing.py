@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.resources import WindowKind, WindowRule
+from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest
+from bandit_router.service import pacing
+from bandit_router.service.learning import LEASE_MS
+from bandit_router.service.pacing import FORECAST_MS, RESOLVE_EVERY, Sample, build_reservoir
+from tests.builders import LARGE, PROPERTY, SMALL, make_arm, make_prices, make_tenant
+from tests.unit.service.worlds import World, Wrapped, open_world, with_parts
+
+TIGHT = make_tenant(limit_nusd=10**9, expected_calls=1000)
+
+
+class Watched(Wrapped):
+    """Remembers the price mark of every hold."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        self.holds: list[HoldRequest] = []
+
+    async def hold(self, request: HoldRequest) -> Any:
+        self.holds.append(request)
+        return await self.inner.hold(request)
+
+    @property
+    def solved_at(self) -> list[int]:
+        """The counts of decisions at which prices were solved, in order."""
+        marks = [hold.price.decisions for hold in self.holds]
+        return [mark for index, mark in enumerate(marks) if index == 0 or mark != marks[index - 1]]
+
+    @property
+    def prices(self) -> list[float]:
+        return [hold.price.price_per_usd for hold in self.holds]
+
+
+async def watched_world(**options: Any) -> tuple[World, Watched]:
+    world = await open_world(**{"tenants": [TIGHT], **options})
+    ledger = Watched(world.store.ledger)
+    return await world.replica(2, with_parts(world.store, ledger=ledger)), ledger
+
+
+async def test_the_price_is_solved_often_at_first_and_then_every_so_many_decisions() -> None:
+    world, ledger = await watched_world()
+    for index in range(120):
+        await world.route(f"query {index}")
+    assert ledger.solved_at == [0, 1, 3, 7, 15, 31, 31 + RESOLVE_EVERY, 31 + 2 * RESOLVE_EVERY]
+
+
+async def test_money_that_is_short_has_a_price_and_money_enough_has_none() -> None:
+    for limit_nusd, priced in ((10**8, True), (10**12, False)):
+        world, ledger = await watched_world(tenants=[replace(TIGHT, limit_nusd=limit_nusd)])
+        await world.route()
+        assert (ledger.prices[-1] > 0) == priced
+
+
+async def test_a_tenant_without_a_budget_policy_pays_no_price() -> None:
+    world, ledger = await watched_world(tenants=[replace(TIGHT, limit_nusd=10**8, budget_policy="none")])
+    assert (await world.route()).decision.price_per_usd == 0.0
+    assert ledger.prices == [0.0]
+
+
+async def test_the_expected_spend_at_the_price_is_the_pace() -> None:
+    world, _ = await watched_world(tenants=[replace(TIGHT, limit_nusd=3 * 10**8)])
+    for index in range(31):
+        await world.route(f"query {index}")
+    decision = (await world.route("query 31")).decision
+    served = await world.services.models.served("pool")
+    samples = [Sample.unpack(data) for data in await world.store.ledger.recent_contexts("acme")][1:]
+    reservoir = build_reservoir(samples, served)
+    shares = served.weigh(reservoir.rewards - decision.price_per_usd * reservoir.costs_usd)
+    account = (await world.budget()).account
+    in_flight_nusd = account.in_flight_nusd - decision.quote.expected_cost_nusd
+    pace_usd = (account.limit_nusd - in_flight_nusd) / 1e9 / (1000 - 31)
+    assert (shares * reservoir.costs_usd).sum(axis=1).mean() == pytest.approx(pace_usd, rel=0.01)
+
+
+async def test_a_budget_edit_is_priced_in_at_once() -> None:
+    world, ledger = await watched_world()
+    for index in range(40):
+        await world.route(f"query {index}")
+    before = ledger.prices[-1]
+    await world.services.budgets.set_limit("acme", 10**12, reason="", actor="")
+    await world.route()
+    assert before > 0.0
+    assert ledger.prices[-1] == 0.0
+    assert ledger.solved_at[-1] == 40
+
+
+async def test_an_edit_made_through_another_replica_is_priced_in_after_the_next_hold() -> None:
+    world, ledger = await watched_world()
+    for index in range(40):
+        await world.route(f"query {index}")
+    other = await world.replica(seed=3)
+    await other.services.budgets.set_limit("acme", 10**12, reason="", actor="")
+    await world.route()
+    await world.route()
+    assert ledger.prices[-1] == 0.0
+
+
+async def test_a_price_change_of_an_arm_is_priced_in_at_once() -> None:
+    world, _ = await watched_world()
+    for index in range(40):
+        await world.route(f"query {index}")
+    for arm in ("small", "medium", "large"):
+        cheap = make_arm(arm, prices=make_prices(0.001, 0.001), max_output_tokens=1000)
+        await world.services.admin.put_arm("pool", cheap, etag="", dry_run=False)
+    assert (await world.route()).decision.price_per_usd == 0.0
+
+
+async def test_a_new_snapshot_is_priced_in_at_once() -> None:
+    world, ledger = await watched_world()
+    for index in range(40):
+        await world.settle(await world.route(f"query {index}"), reward=0.5)
+    await world.services.learner.step("pool")
+    await world.route()
+    assert ledger.solved_at[-1] == 40
+    assert ledger.holds[-1].price.snapshot_version == 1
+
+
+async def test_a_new_window_is_priced_afresh() -> None:
+    world, ledger = await watched_world(tenants=[replace(TIGHT, window=WindowRule(WindowKind.HOUR))])
+    for index in range(40):
+        await world.route(f"query {index}")
+    world.clock.jump(3600)
+    await world.route()
+    assert ledger.holds[-1].price.decisions == 0
+
+
+async def test_a_forecast_window_is_priced_again_as_time_passes() -> None:
+    tenant = make_tenant(limit_nusd=10**9, window=WindowRule(WindowKind.HOUR))
+    world, ledger = await watched_world(tenants=[tenant])
+    world.clock.jump(60)
+    for index in range(40):
+        await world.route(f"query {index}")
+    mark = ledger.solved_at[-1]
+    world.clock.jump(FORECAST_MS / 1000 - 0.001)
+    await world.route()
+    assert ledger.solved_at[-1] == mark
+    world.clock.jump(0.001)
+    await world.route()
+    assert ledger.solved_at[-1] == 41
+
+
+async def test_time_alone_changes_no_price_where_demand_is_declared() -> None:
+    world, ledger = await watched_world(tenants=[replace(TIGHT, window=WindowRule(WindowKind.HOUR))])
+    for index in range(40):
+        await world.route(f"query {index}")
+    mark = ledger.solved_at[-1]
+    world.clock.jump(1000)
+    await world.route()
+    assert ledger.solved_at[-1] == mark
+
+
+async def serve(world: World, first: int, last: int) -> list[tuple[str, float, dict[str, float]]]:
+    """Decisions for consecutive request ids, settled and learned from as they come."""
+    served = []
+    for index in range(first, last):
+        reply = await world.route(f"query {index}", request_id=f"r{index}")
+        decision = reply.decision
+        served.append((decision.arm_id, decision.price_per_usd, dict(reply.propensities)))
+        await world.settle(reply, output_tokens=50 + 7 * (index % 40), reward=0.5 + 0.1 * (index % 4))
+        if index % 25 == 24:
+            await world.services.learner.step("pool")
+    return served
+
+
+@pytest.mark.parametrize("restart_at", [1, 2, 30, 50, 77, 100])
+@pytest.mark.parametrize("tenant", [TIGHT, replace(TIGHT, limit_nusd=2 * 10**8, expected_calls=0)])
+async def test_a_restarted_replica_decides_as_if_it_had_never_stopped(restart_at: int, tenant: Any) -> None:
+    whole = await serve(await open_world(tenants=[tenant]), 0, 130)
+    world = await open_world(tenants=[tenant])
+    before = await serve(world, 0, restart_at)
+    await world.services.close()
+    after = await serve(await world.replica(seed=99), restart_at, 130)
+    assert before + after == whole
+    assert len({price for _, price, _ in whole}) > 3
+
+
+async def test_a_killed_replica_is_followed_by_the_same_decisions_once_its_lease_has_run_out() -> None:
+    whole = await serve(await open_world(tenants=[TIGHT]), 0, 80)
+    world = await open_world(tenants=[TIGHT])
+    before = await serve(world, 0, 50)
+    world.clock.jump(LEASE_MS / 1000)
+    after = await serve(await world.replica(seed=99), 50, 80)
+    assert before + after == whole
+
+
+async def test_a_tenant_that_was_forgotten_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "MAX_TENANTS", 1)
+    tenants = [replace(TIGHT, tenant_id=t) for t in ("acme", "other")]
+    alone = await open_world(tenants=tenants)
+    expected = [(await alone.route(f"q{i}", request_id=f"r{i}")).decision.price_per_usd for i in range(40)]
+    world = await open_world(tenants=tenants)
+    found = []
+    for index in range(40):
+        found.append((await world.route(f"q{index}", request_id=f"r{index}")).decision.price_per_usd)
+        await world.route(tenant_id="other")
+    assert found == expected
+
+
+contexts = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=64)
+
+
+@PROPERTY
+@given(contexts, st.integers(0, 2**24))
+def test_a_sample_is_read_back_as_it_was_written(context: list[float], prompt_tokens: int) -> None:
+    sample = Sample(np.array(context, dtype=np.float32), prompt_tokens)
+    found = Sample.unpack(sample.pack())
+    assert (found.context == sample.context).all()
+    assert found.prompt_tokens == prompt_tokens
+
+
+async def test_the_reservoir_shows_live_arms_only() -> None:
+    arms = [SMALL, replace(LARGE, draining=True), replace(LARGE, arm_id="off", enabled=False)]
+    world = await open_world(arms=arms)
+    served = await world.services.models.served("pool")
+    reservoir = build_reservoir([Sample(np.ones(6, np.float32), 10)] * 3, served)
+    assert reservoir.rewards.shape == reservoir.costs_usd.shape == (3, 1)
+
+
+async def test_samples_of_another_context_length_are_left_out() -> None:
+    served = await (await open_world()).services.models.served("pool")
+    fitting, strange = Sample(np.ones(6, np.float32), 10), Sample(np.ones(5, np.float32), 10)
+    assert build_reservoir([fitting, strange], served).rewards.shape == (1, 3)
+    assert build_reservoir([strange], served).rewards.shape == (1, 3)
+
+
+async def test_a_pool_without_live_arms_has_no_price_to_solve() -> None:
+    world = await open_world(arms=[replace(SMALL, enabled=False)])
+    served = await world.services.models.served("pool")
+    assert not served.has_live_arms
+
+
+async def test_the_reservoir_keeps_the_latest_queries() -> None:
+    world, _ = await watched_world(tenants=[replace(TIGHT, limit_nusd=10**12)])
+    for index in range(RECENT_CONTEXTS + 10):
+        await world.route(f"query {index}", prompt_tokens=index)
+    recent = world.services.route._pacer._paces["acme"].recent
+    assert len(recent) == RECENT_CONTEXTS
+    assert recent[0].prompt_tokens == RECENT_CONTEXTS + 9
+    stored = [Sample.unpack(data) for data in await world.store.ledger.recent_contexts("acme")]
+    assert [s.prompt_tokens for s in stored] == [s.prompt_tokens for s in recent]
