@@ -19,6 +19,7 @@ from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.messages import FeedbackRequest, RouteReply, RouteRequest, Usage
 from bandit_router_sim.logs.full import FloatArray, IndexArray
+from bandit_router_sim.replay.order import learning_requests, order_of, random_of
 from bandit_router_sim.replay.quiet import QuietObserver
 from bandit_router_sim.replay.result import REFUSED, RunResult, Trace
 from bandit_router_sim.replay.setting import Material, Setting
@@ -43,8 +44,8 @@ class Replay:
     def __init__(self, material: Material, setting: Setting, encoders: EncoderSource) -> None:
         self._material = material
         self._setting = setting
-        self._random = np.random.Generator(np.random.PCG64(setting.seed))
-        self._order: IndexArray = self._random.permutation(len(material.log))
+        self._random = random_of(setting.seed)
+        self._order = order_of(len(material.log), self._random)
         self._observed = self._random.random(len(material.log)) < setting.reward_rate
         self._clock = ManualClock()
         self._store = MemoryStore(self._clock)
@@ -67,7 +68,7 @@ class Replay:
     async def run(self) -> RunResult:
         """Replay the whole log."""
         count = len(self._order)
-        learning = math.floor(count * self._setting.learn_share)
+        learning = learning_requests(count, self._setting.learn_share)
         await self._set_up(learning or count)
         for number in range(count):
             if number == learning and number:
