@@ -104,7 +104,10 @@ def _array(node: Any) -> AnyArray:
         _expect(node, Array)
         _, shape, kind, is_fortran, data = node.state
         order = "F" if is_fortran else "C"
-    flat = _objects(data) if kind.args[0] in OBJECT_TYPES else _numbers(kind, data)
+    if kind.args[0] in OBJECT_TYPES:
+        flat, order = _objects(data), "C"  # numpy lists objects row by row whatever their order in memory
+    else:
+        flat = _numbers(kind, data)
     if math.prod(shape) != flat.size:
         raise ValueError(f"an array of shape {shape} holds {flat.size} values")
     return flat.reshape(shape, order=order)

@@ -119,11 +119,17 @@ class Renaming(pickle._Pickler):
     dispatch = {**pickle._Pickler.dispatch, type: save_global}  # noqa: RUF012 - as the class above has it
 
 
-def test_a_frame_in_the_layout_before_pandas_1_3_is_read(tmp_path: Path) -> None:
+def renamed(old: OldFrame) -> bytes:
+    """The pickle that an earlier pandas would have written."""
     output = io.BytesIO()
-    Renaming(output, 3).dump(OldFrame(frame()))
-    assert b"0.14.1" in output.getvalue()
-    check(routerbench(save(output.getvalue(), tmp_path)))
+    Renaming(output, 3).dump(old)
+    return output.getvalue()
+
+
+def test_a_frame_in_the_layout_before_pandas_1_3_is_read(tmp_path: Path) -> None:
+    content = renamed(OldFrame(frame()))
+    assert b"0.14.1" in content
+    check(routerbench(save(content, tmp_path)))
 
 
 def test_no_pandas_is_needed(tmp_path: Path) -> None:
@@ -237,3 +243,12 @@ def test_the_same_columns_are_read_from_parquet_and_csv(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "log.csv", index=False)
     check(routerbench(tmp_path / "log.parquet"))
     check(routerbench(tmp_path / "log.csv"))
+
+
+@pytest.mark.parametrize("dtype", ["f8", "i8", "O"])
+def test_blocks_are_read_in_either_order_of_memory(dtype: str) -> None:
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    for block in (values, np.asfortranarray(values)):
+        old = OldFrame(pd.DataFrame(values.T))
+        old._data.state[3]["0.14.1"]["blocks"][0]["values"] = block
+        assert read_pickled(renamed(old)) == {"0": values[0].tolist(), "1": values[1].tolist()}
