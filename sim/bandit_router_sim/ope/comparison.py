@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bandit_router_sim.logs.decisions import FloatArray
 from bandit_router_sim.ope.diagnostics import RefusedEstimate, check_support, check_weights
-from bandit_router_sim.ope.estimators import DEFAULT_ESTIMATOR, ESTIMATORS
+from bandit_router_sim.ope.estimators import DEFAULT_ESTIMATOR, Estimator, estimator_with_intervals
 from bandit_router_sim.ope.intervals import Interval, bootstrap_values, normal_interval, percentile_interval
 from bandit_router_sim.ope.prepare import PreparedLog, PreparedOutcome
 
@@ -25,15 +25,19 @@ class Difference:
 def compare(
     prepared: PreparedLog, first: FloatArray, second: FloatArray, *, estimator: str = DEFAULT_ESTIMATOR
 ) -> tuple[Difference, Difference]:
-    """Differences in reward and in cost between target probabilities (n, K) over the mature rows (paired by row)."""
+    """Differences in reward and in cost between target probabilities (n, K) over the mature rows (paired by row).
+
+    Raises ValueError for an estimator without intervals of its own.
+    """
+    estimate = estimator_with_intervals(estimator)
     return (
-        _difference(prepared, prepared.reward, first, second, estimator),
-        _difference(prepared, prepared.cost, first, second, estimator),
+        _difference(prepared, prepared.reward, first, second, estimate),
+        _difference(prepared, prepared.cost, first, second, estimate),
     )
 
 
 def _difference(
-    prepared: PreparedLog, outcome: PreparedOutcome, first: FloatArray, second: FloatArray, estimator: str
+    prepared: PreparedLog, outcome: PreparedOutcome, first: FloatArray, second: FloatArray, estimate: Estimator
 ) -> Difference:
     name, options = outcome.kind.name, prepared.options
     for target in (first, second):
@@ -42,7 +46,7 @@ def _difference(
         )
         if refusal is not None:
             return Difference(name, float("nan"), None, None, refusal)
-    before, after = (ESTIMATORS[estimator](outcome.rows(target, prepared.log)) for target in (first, second))
+    before, after = (estimate(outcome.rows(target, prepared.log)) for target in (first, second))
     replicates = bootstrap_values(
         [before, after], seed=options.seed, resamples=options.resamples, clusters=prepared.clusters
     )

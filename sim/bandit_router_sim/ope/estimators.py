@@ -172,8 +172,18 @@ ESTIMATORS: Mapping[str, Estimator] = {
 """All that need nothing but `Rows`, by name."""
 
 DEFAULT_ESTIMATOR = "dr"
+
 MODEL_LED = frozenset({"dm", "switch_dr", "dros"})
 """Those that may leave rows to the model alone: their own row values do not know of the model's error."""
+
+
+def estimator_with_intervals(name: str) -> Estimator:
+    """The estimator of that name, if its row values know of all its errors. Raises ValueError otherwise."""
+    known = [other for other in ESTIMATORS if other not in MODEL_LED]
+    if name not in known:
+        raise ValueError(f"{name!r} has no intervals of its own; choose one of {', '.join(known)}")
+    return ESTIMATORS[name]
+
 
 _DROS_GRID = np.geomspace(1e-1, 1e6, 15)
 _SWITCH_QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 1.0)

@@ -22,7 +22,7 @@ import numpy as np
 
 from bandit_router_sim.logs.decisions import DecisionLog, FloatArray, IndexArray
 from bandit_router_sim.ope.diagnostics import RefusedEstimate, check_support, check_weights
-from bandit_router_sim.ope.estimators import DEFAULT_ESTIMATOR, ESTIMATORS, Estimate
+from bandit_router_sim.ope.estimators import DEFAULT_ESTIMATOR, Estimate, estimator_with_intervals
 from bandit_router_sim.ope.intervals import Interval, bootstrap_values, percentile_interval
 from bandit_router_sim.ope.missing import rows_of
 from bandit_router_sim.ope.plain import as_plain
@@ -110,7 +110,10 @@ def frontier(
     tau: float = DEFAULT_TAU,
     estimator: str = DEFAULT_ESTIMATOR,
 ) -> Frontier:
-    """Evaluate π_λ at each price (at least one, in any order); refused where no weights can be formed."""
+    """Evaluate π_λ at each price (at least one, in any order); refused where no weights can be formed.
+
+    Raises ValueError for an estimator without intervals of its own.
+    """
     options = options or Options()
     kept = mature_rows(log, options)
     mature = rows_of(log, kept)
@@ -128,13 +131,14 @@ def _frontier(
     prepared: PreparedLog, prices: Sequence[float], targets: Sequence[FloatArray], estimator: str
 ) -> Frontier:
     options = prepared.options
+    estimate = estimator_with_intervals(estimator)
     estimates: list[Estimate] = []
     refusals: list[RefusedEstimate | None] = []
     for target in targets:
         rows = [outcome.rows(target, prepared.log) for outcome in (prepared.reward, prepared.cost)]
         found = [check_weights(part, forced=options.is_forced) for part in rows]
         refusals.append(found[0] or found[1])
-        estimates.extend(ESTIMATORS[estimator](part) for part in rows)
+        estimates.extend(estimate(part) for part in rows)
     replicates = bootstrap_values(estimates, seed=options.seed, resamples=options.resamples, clusters=prepared.clusters)
     rewards, costs = replicates[:, 0::2], replicates[:, 1::2]
     points = tuple(
