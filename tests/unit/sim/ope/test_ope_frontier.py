@@ -85,3 +85,8 @@ def test_a_log_without_propensities_has_no_frontier() -> None:
     assert found.refusal is not None
     assert found.read(0.001).refusal == found.refusal
     assert found.as_dict([0.001])["refusal"]["code"] == "missing_propensities"
+
+
+def test_an_estimator_that_cannot_vouch_for_its_intervals_is_not_taken() -> None:
+    with pytest.raises(ValueError, match="no intervals of its own; choose one of ips"):
+        frontier(small_log(rows=300), PRICES, OPTIONS, estimator="dm")
