@@ -16,11 +16,11 @@ from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind
 from bandit_router.core.resources import Arm, Pool, Tenant
 
-PROPERTY = settings(deadline=None, derandomize=True, max_examples=100)
+PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
 """Property tests: the same examples in every run, and no deadline, since a busy machine is no bug."""
 
-THOROUGH = settings(PROPERTY, max_examples=300)
-FEW = settings(PROPERTY, max_examples=30)
+THOROUGH = settings(PROPERTY, max_examples=200)
+FEW = settings(PROPERTY, max_examples=20)
 
 SMALLEST_P_VALUE = 1e-4
 """Under which a χ² test fails. Draws are derived from names, so a test that passes passes always."""

@@ -123,7 +123,7 @@ def test_three_draws_with_money_going_down_have_the_frequencies_that_are_reporte
     quotes = quotes_of([10, 20, 30, 40, 50], [0.5, 0.52, 0.6, 0.62, 0.65])
     by_length: dict[int, Counter[str]] = {}
     reported: dict[int, dict[str, float]] = {}
-    for index in range(12_000):
+    for index in range(6_000):
         decision = simulate(quotes, frees, f"r{index}")
         assert decision is not None
         by_length.setdefault(len(decision.rounds), Counter())[decision.arm_id] += 1

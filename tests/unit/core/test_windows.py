@@ -25,6 +25,7 @@ ZONES = (
     "America/Santiago",
     "America/Nuuk",
     "Pacific/Apia",
+    "Asia/Pyongyang",
 )
 DAY_MS = 24 * HOUR_MS
 
@@ -60,9 +61,7 @@ def changes_of(zone: str, first_year: int = 2005, last_year: int = 2030) -> list
 
 
 instants = st.integers(ms("1990-01-01T00:00+00:00"), ms("2037-01-01T00:00+00:00"))
-near_changes = st.sampled_from([change for zone in ZONES for change in changes_of(zone)]).flatmap(
-    lambda change: st.integers(change - 2 * DAY_MS, change + 2 * DAY_MS) | st.sampled_from([change - 1, change])
-)
+changes = {zone: changes_of(zone) for zone in ZONES}
 
 
 @st.composite
@@ -72,17 +71,30 @@ def rules(draw: st.DrawFn) -> WindowRule:
     return WindowRule(kind, draw(st.sampled_from(ZONES)), draw(st.integers(1, last_day)))
 
 
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[WindowRule, int]:
+    """A rule and an instant, in most cases close to a change of the zone's clocks."""
+    rule = draw(rules())
+    if not changes[rule.time_zone]:
+        return rule, draw(instants)
+    change = draw(st.sampled_from(changes[rule.time_zone]))
+    around = [st.integers(-HOUR_MS, HOUR_MS), st.integers(-2 * DAY_MS, 2 * DAY_MS), st.sampled_from([-1, 0, 1])]
+    return rule, draw(st.one_of(instants, *(offset.map(lambda ms: change + ms) for offset in around)))
+
+
 @THOROUGH
-@given(rules(), instants | near_changes)
-def test_every_instant_lies_in_its_window(rule: WindowRule, now_ms: int) -> None:
+@given(cases())
+def test_every_instant_lies_in_its_window(case: tuple[WindowRule, int]) -> None:
+    rule, now_ms = case
     window = window_at(rule, now_ms)
     assert window.end_ms is not None
     assert window.start_ms <= now_ms < window.end_ms
 
 
 @THOROUGH
-@given(rules(), instants | near_changes, st.floats(0, 1, exclude_max=True))
-def test_all_instants_of_a_window_agree_on_it(rule: WindowRule, now_ms: int, share: float) -> None:
+@given(cases(), st.floats(0, 1, exclude_max=True))
+def test_all_instants_of_a_window_agree_on_it(case: tuple[WindowRule, int], share: float) -> None:
+    rule, now_ms = case
     window = window_at(rule, now_ms)
     assert window.end_ms is not None
     other_ms = window.start_ms + int(share * (window.end_ms - window.start_ms))
@@ -90,8 +102,9 @@ def test_all_instants_of_a_window_agree_on_it(rule: WindowRule, now_ms: int, sha
 
 
 @THOROUGH
-@given(rules(), instants | near_changes)
-def test_windows_follow_each_other_without_gap_or_overlap(rule: WindowRule, now_ms: int) -> None:
+@given(cases())
+def test_windows_follow_each_other_without_gap_or_overlap(case: tuple[WindowRule, int]) -> None:
+    rule, now_ms = case
     window = window_at(rule, now_ms)
     assert window.end_ms is not None
     following = window_at(rule, window.end_ms)
@@ -100,14 +113,15 @@ def test_windows_follow_each_other_without_gap_or_overlap(rule: WindowRule, now_
 
 @PROPERTY
 @given(rules(), instants)
-def test_calendar_windows_start_at_local_midnight_unless_the_clocks_skip_it(rule: WindowRule, now_ms: int) -> None:
-    start = datetime.fromtimestamp(window_at(rule, now_ms).start_ms / 1000, tz=UTC)
-    local = start.astimezone(ZoneInfo(rule.time_zone))
-    if rule.kind is WindowKind.HOUR:
-        assert local.minute == 0 or start.timestamp() * 1000 in changes_of(rule.time_zone, start.year, start.year + 1)
-    else:
-        assert local.minute == 0 or rule.time_zone in ("America/St_Johns", "Pacific/Apia")
-        assert local.hour in (0, 1)
+def test_windows_start_on_the_full_hour_or_at_local_midnight_or_where_the_clocks_skip_it(
+    rule: WindowRule, now_ms: int
+) -> None:
+    start_ms = window_at(rule, now_ms).start_ms
+    start = datetime.fromtimestamp(start_ms / 1000, tz=UTC).astimezone(ZoneInfo(rule.time_zone))
+    expected = "%M:%S" if rule.kind is WindowKind.HOUR else "%H:%M:%S"
+    assert set(start.strftime(expected)) == {"0", ":"} or start_ms in changes_of(
+        rule.time_zone, start.year - 1, start.year + 2
+    )
 
 
 @FEW
@@ -162,6 +176,24 @@ def test_the_hour_cut_off_by_a_half_hour_change_lasts_half_an_hour() -> None:
     assert bounds(rule, "2026-10-04T02:40+11:00") == ("2026-10-04T02:30:00+11:00", "2026-10-04T03:00:00+11:00")
     assert bounds(rule, "2026-04-05T01:40+11:00") == ("2026-04-05T01:00:00+11:00", "2026-04-05T01:30:00+10:30")
     assert bounds(rule, "2026-04-05T01:40+10:30") == ("2026-04-05T01:30:00+10:30", "2026-04-05T02:00:00+10:30")
+
+
+def test_an_hour_that_a_change_of_the_zones_offset_cuts_short_ends_there() -> None:
+    rule = WindowRule(WindowKind.HOUR, "Asia/Pyongyang")
+    assert bounds(rule, "2018-05-04T23:20+08:30") == ("2018-05-04T23:00:00+08:30", "2018-05-05T00:00:00+09:00")
+
+
+def test_a_midnight_in_the_middle_of_what_the_clocks_skip_counts_where_it_would_have_been() -> None:
+    rule = WindowRule(WindowKind.DAY, "America/Toronto")
+    assert bounds(rule, "1919-03-31T00:45-04:00") == ("1919-03-30T00:00:00-05:00", "1919-03-31T01:00:00-04:00")
+    assert bounds(rule, "1919-03-31T12:00-04:00") == ("1919-03-31T01:00:00-04:00", "1919-04-01T00:00:00-04:00")
+
+
+def test_a_day_begins_with_the_first_of_two_midnights() -> None:
+    rule = WindowRule(WindowKind.DAY, "America/St_Johns")
+    day = ("2010-11-07T00:00:00-02:30", "2010-11-08T00:00:00-03:30")
+    assert bounds(rule, "2010-11-06T23:30-03:30") == bounds(rule, "2010-11-07T00:30-03:30") == day
+    assert bounds(rule, "2010-11-06T23:30-02:30")[1] == day[0]
 
 
 @pytest.mark.parametrize("start_day", range(1, 8))
