@@ -15,6 +15,7 @@ import numpy as np
 
 from bandit_router.core.pool_state import ArmState, PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior, Posterior, posterior
+from bandit_router.core.sharing import common_slopes
 from bandit_router.core.spec import SpecError, parse_spec
 
 LEARNERS: Mapping[str, Mapping[str, float]] = {
@@ -24,7 +25,8 @@ LEARNERS: Mapping[str, Mapping[str, float]] = {
 
 PRIOR_OUTPUT_TOKENS = 300.0
 _TOKEN_BIAS_PRECISION = 0.3
-_TOKEN_SLOPE_PRECISION = 1.0
+_TOKEN_COMMON_RIDGE = 1.0
+_TOKEN_SLOPE_PRECISION = 5.0
 _TOKEN_NOISE_GUESS = 0.5
 _REWARD_NOISE_GUESS = 0.02
 _NOISE_WEIGHT = 10.0
@@ -98,12 +100,7 @@ def build_model(state: PoolState, arm_ids: Sequence[str], parameters: Mapping[st
         bias_precision=parameters["bias"],
         slope_precision=parameters["ridge"],
     )
-    token_prior = GaussianPrior.ridge(
-        state.dimension,
-        level=math.log(PRIOR_OUTPUT_TOKENS),
-        bias_precision=_TOKEN_BIAS_PRECISION,
-        slope_precision=_TOKEN_SLOPE_PRECISION,
-    )
+    token_prior = _token_prior(state)
     empty = ArmState.empty(state.dimension)
     arms = [state.arms.get(arm_id, empty) for arm_id in arm_ids]
     rewards = [_fit(reward_prior, arm, tokens=False) for arm in arms]
@@ -117,6 +114,24 @@ def build_model(state: PoolState, arm_ids: Sequence[str], parameters: Mapping[st
         token_mean=np.array([p.mean for p in tokens]).reshape(-1, dimension),
         token_sd=np.sqrt(np.array([p.noise for p in tokens])),
         alpha=parameters["alpha"],
+    )
+
+
+def _token_prior(state: PoolState) -> GaussianPrior:
+    """Every arm's answers are expected to grow and shrink with the query as all arms' together do."""
+    level = math.log(PRIOR_OUTPUT_TOKENS)
+    slopes = common_slopes(
+        [ArmState.empty(state.dimension).tokens, *[arm.tokens for arm in state.arms.values()]],
+        level=level,
+        bias_precision=_TOKEN_BIAS_PRECISION,
+        ridge=_TOKEN_COMMON_RIDGE,
+    )
+    return GaussianPrior.ridge(
+        state.dimension,
+        level=level,
+        bias_precision=_TOKEN_BIAS_PRECISION,
+        slope_precision=_TOKEN_SLOPE_PRECISION,
+        slopes=slopes,
     )
 
 

@@ -59,10 +59,20 @@ class GaussianPrior:
     precision: FloatArray
 
     @classmethod
-    def ridge(cls, dimension: int, *, level: float, bias_precision: float, slope_precision: float) -> GaussianPrior:
-        """Intercept (coordinate 0) around `level`, slopes around zero."""
+    def ridge(
+        cls,
+        dimension: int,
+        *,
+        level: float,
+        bias_precision: float,
+        slope_precision: float,
+        slopes: FloatArray | None = None,
+    ) -> GaussianPrior:
+        """Intercept (coordinate 0) around `level`, slopes around `slopes` (zero if not given)."""
         mean = np.zeros(dimension)
         mean[0] = level
+        if slopes is not None:
+            mean[1:] = slopes
         diagonal = np.full(dimension, slope_precision, dtype=np.float64)
         diagonal[0] = bias_precision
         return cls(mean=mean, precision=np.diag(diagonal))
