@@ -38,7 +38,7 @@ class Config(BaseSettings):
     data_dir: Path = DEFAULT_DATA_DIR
     listen: str = DEFAULT_LISTEN
     workers: int = 1
-    metrics_port: int | None = Field(default=None, ge=0, le=MAX_PORT)
+    metrics_port: int | None = Field(default=None, ge=1, le=MAX_PORT)
     json_logs: bool = False
     reflection: bool = True
     store_timeout_s: float = Field(default=0.5, gt=0.0, le=60.0)
@@ -46,6 +46,11 @@ class Config(BaseSettings):
     appendfsync: Literal["everysec", "always"] = "everysec"
     pools: tuple[PoolSpec, ...] = ()
     tenants: tuple[TenantSpec, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The host part of `listen`; metrics are served there, too."""
+        return self.listen.rpartition(":")[0]
 
     @property
     def fsync(self) -> Fsync:

@@ -45,7 +45,6 @@ CANNOT_START = (
     RouterError,
     SchemaTooNew,
     StoreUnavailable,
-    ValueError,
 )
 
 
@@ -73,29 +72,34 @@ async def serve(config: Config) -> int:
     except CANNOT_START as error:
         return _refuse(error)
     try:
-        return await _serve_replica(config, replica, observer)
-    except CANNOT_START as error:
-        return _refuse(error)
+        stop = _stop_event()
+        try:
+            server, port = await _start(config, replica, observer)
+        except CANNOT_START as error:
+            return _refuse(error)
+        tasks = BackgroundTasks(replica.services)
+        tasks.start()
+        _announce(f"{config.host}:{port}")
+        status = await _wait(stop, replica, observer)
+        observer.note("draining")
+        await server.drain(config.drain_s)
+        await tasks.stop()
+        return status
     finally:
         await replica.close()
 
 
-async def _serve_replica(config: Config, replica: Replica, observer: SystemObserver) -> int:
+async def _start(config: Config, replica: Replica, observer: SystemObserver) -> tuple[Server, int]:
+    """A listening server over a filled catalog, and its port. Raises one of CANNOT_START."""
     await _start_services(replica, observer)
     await declare(replica.services.admin, config.pools, config.tenants)
-    server = Server(replica.services, ping=replica.store.ping, reflect=config.reflection)
-    stop = _stop_event()
-    port = await server.start(config.listen)
     if config.metrics_port is not None:
-        observer.serve(config.metrics_port)
-    tasks = BackgroundTasks(replica.services)
-    tasks.start()
-    _announce(f"{config.listen.rpartition(':')[0]}:{port}")
-    status = await _wait(stop, replica, observer)
-    observer.note("draining")
-    await server.drain(config.drain_s)
-    await tasks.stop()
-    return status
+        try:
+            observer.serve(config.host, config.metrics_port)
+        except OSError as error:
+            raise AddressInUse(f"cannot serve metrics on port {config.metrics_port}: {error.strerror}") from None
+    server = Server(replica.services, ping=replica.store.ping, reflect=config.reflection)
+    return server, await server.start(config.listen)
 
 
 async def _wait(stop: asyncio.Event, replica: Replica, observer: SystemObserver) -> int:

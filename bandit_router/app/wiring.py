@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bandit_router.adapters.encoding import CachedEncoder, SentenceTransformersEncoder, StaticEncoder, make_encoder
 from bandit_router.adapters.redis import RedisStore, connect
 from bandit_router.adapters.system import EmbeddedServer, EmbeddedServerError, SystemClock, SystemEntropy
-from bandit_router.app.config import Config
+from bandit_router.app.config import Config, ConfigError
+from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.observer import Observer
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderHandle
@@ -56,19 +58,25 @@ class Replica:
 
     async def close(self) -> None:
         """Give up leases, finish what is under way with the store, and end the store if it is ours."""
-        await self.services.close()
-        await self.store.close()
-        if self.embedded is not None:
-            self.embedded.stop()
+        try:
+            with suppress(StoreUnavailable):  # leases end by themselves
+                await self.services.close()
+            await self.store.close()
+        finally:
+            if self.embedded is not None:
+                self.embedded.stop()
 
 
 def open_replica(config: Config, observer: Observer) -> Replica:
     """Open the store and put the services over it. Blocks while an embedded store starts.
 
-    Raises DataDirectoryInUse, EmbeddedServerError, and ValueError for a store URL of an unknown form.
+    Raises DataDirectoryInUse, EmbeddedServerError, and ConfigError for a store URL of an unknown form.
     """
     embedded = None if config.redis_url else EmbeddedServer.start(config.data_dir, fsync=config.fsync)
     url = config.redis_url if embedded is None else embedded.url
-    store = connect(url, timeout_s=config.store_timeout_s)
+    try:
+        store = connect(url, timeout_s=config.store_timeout_s)
+    except ValueError as refusal:
+        raise ConfigError(f"redis_url: {refusal}") from None
     services = assemble(store, clock=SystemClock(), entropy=SystemEntropy(), encoders=Encoders(), observer=observer)
     return Replica(config=config, services=services, store=store, embedded=embedded)

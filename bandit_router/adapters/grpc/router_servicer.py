@@ -2,8 +2,11 @@
 
 Deciding takes the event loop a millisecond or so, and while it decides it cannot read what the store answers. Without a
 bound, a burst of a thousand calls would be decided in one go, and the first of them would find that the store has not
-answered for a second. So a bounded number is under way at a time, and the rest wait their turn; items of batches have a
-smaller share of their own, so that a large batch does not hold up single calls.
+answered for a second. So a bounded number is under way at a time, and the rest wait their turn.
+
+The items of a batch go in chunks, one chunk at a time among all batches: single calls get through between them, and a
+chunk's items, which reach the store in one round trip, are decided and booked in their order. The same batches thus
+give the same decisions, however fast the store answers.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from bandit_router.service.assembly import Services
 from bandit_router.v1 import router_pb2
 
 MAX_ACTIVE_CALLS = 64
-MAX_ACTIVE_ITEMS = 32
+CHUNK_ITEMS = 32
 
 _Q = TypeVar("_Q", bound=Message)
 _R = TypeVar("_R", bound=Message)
@@ -35,7 +38,7 @@ class RouterServicer:
         self._feedback = services.feedback
         self._guard = guard
         self._calls = asyncio.Semaphore(MAX_ACTIVE_CALLS)
-        self._items = asyncio.Semaphore(MAX_ACTIVE_ITEMS)
+        self._chunk = asyncio.Lock()
 
     async def route(self, request: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
         """Decide and hold."""
@@ -83,9 +86,9 @@ class RouterServicer:
         self, method: str, requests: Sequence[_Q], handler: Callable[[_Q], Awaitable[_R]]
     ) -> list[_R | Status]:
         """The results of all items, in order."""
-
-        async def one(request: _Q) -> _R | Status:
-            async with self._items:
-                return await self._guard.item(method, request, handler)
-
-        return await asyncio.gather(*(one(request) for request in requests))
+        results: list[_R | Status] = []
+        for start in range(0, len(requests), CHUNK_ITEMS):
+            async with self._chunk:
+                chunk = requests[start : start + CHUNK_ITEMS]
+                results += await asyncio.gather(*(self._guard.item(method, request, handler) for request in chunk))
+        return results

@@ -77,9 +77,9 @@ class SystemObserver:
         log = self._log.error if "exc_info" in facts else self._log.info
         log(event, **facts)
 
-    def serve(self, port: int) -> None:
-        """Answer Prometheus on `port`, on all interfaces, from a thread of its own."""
-        start_http_server(port, registry=self.registry)
+    def serve(self, host: str, port: int) -> None:
+        """Answer Prometheus from a thread of its own. Raises OSError if the address cannot be bound."""
+        start_http_server(port, addr=host.strip("[]"), registry=self.registry)
 
     def _series_of(self, kind: type[_Metric], name: str, labels: Mapping[str, str]) -> _Metric:
         metric = self._metrics.get(name)
