@@ -1,0 +1,99 @@
+"""The runs a comparison is made of. A task names its result: everything that can change it goes into its key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata, resources
+from importlib.resources.abc import Traversable
+
+import numpy as np
+
+from bandit_router_sim.logs.full import FloatArray
+from bandit_router_sim.replay.setting import Material, Policy
+
+_KEY_CHARACTERS = 32
+POLICY, PEER, REFERENCE = "policy", "peer", "reference"
+_SHARED_CODE = ("bandit_router.core", "bandit_router_sim.replay", "bandit_router_sim.logs")
+_CODE = {
+    POLICY: (*_SHARED_CODE, "bandit_router.service", "bandit_router.adapters.memory"),
+    PEER: (*_SHARED_CODE, "bandit_router_sim.peers"),
+    REFERENCE: (*_SHARED_CODE, "bandit_router_sim.references"),
+}
+"""Packages whose sources a result depends on; a change in any of them makes earlier results stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One run: a policy of the product, or a peer or reference by name, at a budget per request, in one order."""
+
+    kind: str
+    name: str
+    budget_usd: float
+    seed: int
+    learn_share: float
+    policy: Policy | None = None
+    version: str = ""
+
+    def key(self, log_digest: str) -> str:
+        """The same for runs that must agree, another otherwise: the setting, the log, and the code that ran."""
+        described = {**asdict(self), "log": log_digest, "code": _code_digest(self.kind)}
+        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:_KEY_CHARACTERS]
+
+
+def tasks_of(
+    runners: Sequence[tuple[str, str, Policy | None, str]],
+    budgets_usd: Sequence[float],
+    *,
+    seeds: int,
+    learn_share: float,
+) -> list[Task]:
+    """Every runner (kind, name, policy, version) at every budget in every order; whole orders one after another."""
+    return [
+        Task(kind, name, budget_usd, seed, learn_share, policy, version)
+        for seed in range(seeds)
+        for budget_usd in budgets_usd
+        for kind, name, policy, version in runners
+    ]
+
+
+def budgets_between(costs_usd: FloatArray, count: int) -> list[float]:
+    """`count` budgets per request, log-spaced strictly between the cheapest and the dearest arm's mean cost (n, K).
+
+    With three significant digits, so that they can be typed again.
+    """
+    means = costs_usd.mean(axis=0)
+    inside = np.geomspace(float(means.min()), float(means.max()), count + 2)[1:-1]
+    return [float(f"{budget:.2e}") for budget in inside.tolist()]
+
+
+def digest_of(material: Material) -> str:
+    """A digest of everything a run reads of the material."""
+    log = material.log
+    digest = hashlib.sha256(json.dumps([log.name, log.arm_ids, log.query_ids]).encode())
+    for text in log.prompts:
+        digest.update(text.encode("utf-8", "surrogatepass"))
+    for array in (log.scores, log.costs_usd, log.input_tokens, material.embeddings):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(json.dumps({arm_id: asdict(price) for arm_id, price in material.prices.items()}).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code_digest(kind: str) -> str:
+    """The package's version and a digest of the sources that results of that kind depend on."""
+    digest = hashlib.sha256(metadata.version("bandit-router").encode())
+    compare = resources.files("bandit_router_sim.compare")
+    sources = [compare / "contexts.py", compare / "outcome.py"]
+    for package in _CODE[kind]:
+        sources += sorted(_sources(resources.files(package)), key=str)
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(folder: Traversable) -> list[Traversable]:
+    return [entry for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(".py")]
