@@ -18,7 +18,7 @@ MAX_FUNCTION_LINES = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc"}
 UNFINISHED = re.compile(r"\b(TO" + "DO|FIX" + r"ME)\b")
 MACHINE_PATH = re.compile(r"(?<![\w.~$}*-])/(?:" + "work|root|home)/")
-REGISTRY = re.compile(r"https?://\S+/sim" + r"ple\b")
+REGISTRY = re.compile(r"https?://\S+/\+?sim" + r"ple\b")
 
 UNTESTED_CORE = {
     "__init__": "empty",

@@ -117,15 +117,14 @@ def test_settled_counts_the_decisions_whose_hold_has_ended(history: list[tuple[i
 
 def test_folding_into_a_copy_leaves_the_original_as_it_is() -> None:
     rewarded = (decision_of(0, 0), make_outcome(), make_outcome(reward=0.5))
-    original = folded([rewarded])
+    original, same = folded([rewarded]), folded([rewarded])
     original.positions[3] = "5-0"
-    before = original.copy()
     changed = original.copy()
     learn(changed, *rewarded)
     learn(changed, decision_of(1, 1), make_outcome(), make_outcome(reward=0.5))
     changed.positions[3] = "6-0"
     changed.version = 9
-    assert_same_knowledge(original, before)
+    assert_same_knowledge(original, same)
     assert (original.positions, original.version, original.events, set(original.arms)) == ({3: "5-0"}, 0, 1, {"a"})
 
 

@@ -143,6 +143,17 @@ async def test_every_event_is_learned_exactly_once_however_often_the_lease_chang
     await assert_learned_exactly_once(world)
 
 
+async def test_a_replica_that_gets_its_lease_back_goes_on_from_what_was_stored_meanwhile() -> None:
+    world = await open_world()
+    other = await world.replica(seed=2)
+    for turn, replica in enumerate([world, other, world, other]):
+        await teach(replica, 2, first=2 * turn)
+        assert await replica.services.learner.step("pool") > 0
+        world.clock.jump(LEASE_MS / 1000)
+    assert "learner_fenced_off" not in world.observer.events() + other.observer.events()
+    await assert_learned_exactly_once(world)
+
+
 class LosesAnswers(Wrapped):
     """Stores the snapshot, or does not, and then fails: a crash around the moment of saving."""
 
@@ -175,6 +186,21 @@ async def test_a_lost_answer_to_a_save_neither_loses_nor_repeats_an_event(*, sto
     for _ in range(3):
         await learner.services.learner.step("pool")
     await assert_learned_exactly_once(world)
+
+
+async def test_what_could_not_be_saved_is_not_served() -> None:
+    world = await open_world()
+    snapshots = LosesAnswers(world.store.snapshots)
+    snapshots.stores, snapshots.failures = False, 0
+    learner = await world.replica(2, with_parts(world.store, snapshots=snapshots))
+    await teach(learner, 6)
+    await learner.services.learner.step("pool")
+    await teach(learner, 6, first=6)
+    snapshots.failures = 1
+    with pytest.raises(StoreUnavailable):
+        await learner.services.learner.step("pool")
+    await learner.services.admin.update_pool(make_pool(exploration="igw:tau=9"), etag="", dry_run=False)
+    assert (await learner.route(dry_run=True)).decision.snapshot_version == 1
 
 
 class Paused(Wrapped):
@@ -252,6 +278,7 @@ async def test_a_new_projection_starts_learning_again() -> None:
     state = await stored_state(world)
     assert (state.version, state.projection_version) == (2, 1)
     assert sum(arm.settled for arm in state.arms.values()) == 4
+    assert world.observer.counts["events_not_learnable"] == 0
 
 
 async def test_between_a_new_projection_and_its_first_snapshot_the_prior_is_served() -> None:
@@ -275,7 +302,8 @@ async def test_a_late_reward_for_a_decision_in_old_coordinates_is_counted_and_pa
     assert (await stored_state(world)).events == 1
 
 
-async def test_a_pool_made_again_under_its_old_name_has_learned_nothing() -> None:
+@pytest.mark.parametrize("dimension", [2, 4])
+async def test_a_pool_made_again_under_its_old_name_has_learned_nothing(dimension: int) -> None:
     world = await open_world()
     other = await world.replica(seed=2)
     await teach(world, 10, reward=0.0)
@@ -287,7 +315,7 @@ async def test_a_pool_made_again_under_its_old_name_has_learned_nothing() -> Non
     await admin.delete_pool("pool", etag="", dry_run=False)
     await other.services.refresh()
     await world.services.learner.step_all()
-    await admin.create_pool(make_pool(dimension=2), dry_run=False)
+    await admin.create_pool(make_pool(dimension=dimension), dry_run=False)
     for stored in arms:
         await admin.put_arm("pool", stored.resource, etag="", dry_run=False)
     await admin.create_tenant(make_tenant(), dry_run=False)
@@ -297,6 +325,8 @@ async def test_a_pool_made_again_under_its_old_name_has_learned_nothing() -> Non
         assert reply.decision.quote.expected_reward == pytest.approx(0.8)
     await teach(world, 3, first=100)
     assert await world.services.learner.step("pool") > 0
-    assert (await stored_state(world)).dimension == 4
+    state = await stored_state(world)
+    assert state.dimension == context_dimension(dimension, 0)
+    assert sum(arm.settled for arm in state.arms.values()) == 3
     await other.services.refresh()
     assert (await other.route(dry_run=True)).decision.snapshot_version == (await stored_state(world)).version
