@@ -308,7 +308,7 @@ async def test_a_pool_made_again_under_its_old_name_has_learned_nothing(dimensio
     other = await world.replica(seed=2)
     await teach(world, 10, reward=0.0)
     await world.services.learner.step("pool")
-    await other.services.refresh()
+    assert (await other.route(dry_run=True)).decision.snapshot_version == 1
     admin = world.services.admin
     await admin.delete_tenant("acme", etag="", dry_run=False)
     arms = (await admin.list_arms("pool", page_size=10, page_token="")).items
