@@ -1,7 +1,7 @@
 """Clients of a router server.
 
     async with AsyncRouterClient("localhost:50051", tenant_id="acme", fallback_arm_id="small") as router:
-        route = await router.route(query="What is the capital of France?")
+        route = await router.route("What is the capital of France?")
         ...call the model route.arm_id...
         await router.feedback(route.decision_id, input_tokens=12, output_tokens=5, reward=1.0)
 
@@ -39,6 +39,7 @@ from bandit_router.client_messages import (
     FeedbackResult,
     Route,
     RouteFields,
+    RouteItem,
     feedback_result,
     route_result,
 )
@@ -58,13 +59,14 @@ SERVICE_CONFIG = {
                 "initialBackoff": "0.03s",
                 "maxBackoff": "0.5s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
             },
         }
     ],
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
-"""Admin calls are not repeated: a grant is not idempotent."""
+"""CANCELLED is what a server that stops answers to calls it has not begun. Admin calls are not repeated: a grant is not
+idempotent."""
 
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
@@ -146,15 +148,17 @@ class RouterClient:
         self._admin_stub = admin_pb2_grpc.AdminServiceStub(self._channel)
         self.admin = Admin(self._invoke_admin)
 
-    def route(self, *, timeout_s: float | None = None, **fields: Unpack[RouteFields]) -> Route:
+    def route(
+        self, query: str | None = None, *, timeout_s: float | None = None, **fields: Unpack[RouteFields]
+    ) -> Route:
         """See `AsyncCalls.route`."""
-        request = self._calls.route(fields)
+        request = self._calls.route(query, fields)
         try:
             return route_result(self._invoke("Route", request, timeout_s or self._calls.timeout_s))
         except RouterError as error:
             return self._calls.recover(error)
 
-    def route_batch(self, items: Sequence[RouteFields], *, timeout_s: float | None = None) -> list[Route | RouterError]:
+    def route_batch(self, items: Sequence[RouteItem], *, timeout_s: float | None = None) -> list[Route | RouterError]:
         """See `AsyncCalls.route_batch`."""
         request = self._calls.route_batch(items)
         try:

@@ -21,6 +21,7 @@ from bandit_router.client_messages import (
     FeedbackResult,
     Route,
     RouteFields,
+    RouteItem,
     fallback_route,
     feedback_message,
     feedback_result,
@@ -55,13 +56,20 @@ class Calls:
     batch_timeout_s: float = DEFAULT_BATCH_TIMEOUT_S
     new_request_id: Callable[[], str] = random_id
 
-    def route(self, fields: RouteFields) -> router_pb2.RouteRequest:
+    def route(self, query: str | None, fields: RouteFields) -> router_pb2.RouteRequest:
         """The request on the wire. Raises InvalidRequest."""
-        return route_message({"tenant_id": self.tenant_id, "request_id": self.new_request_id(), **fields})
+        item: RouteItem = {**fields}  # type: ignore[typeddict-item]  # it sees no reason why `query` may be missing
+        if query is not None:
+            item["query"] = query
+        return self.route_item(item)
 
-    def route_batch(self, items: Sequence[RouteFields]) -> router_pb2.RouteBatchRequest:
+    def route_item(self, item: RouteItem) -> router_pb2.RouteRequest:
         """The request on the wire. Raises InvalidRequest."""
-        return router_pb2.RouteBatchRequest(requests=[self.route(item) for item in items])
+        return route_message({"tenant_id": self.tenant_id, "request_id": self.new_request_id(), **item})
+
+    def route_batch(self, items: Sequence[RouteItem]) -> router_pb2.RouteBatchRequest:
+        """The request on the wire. Raises InvalidRequest."""
+        return router_pb2.RouteBatchRequest(requests=[self.route_item(item) for item in items])
 
     def feedback(self, item: FeedbackItem) -> router_pb2.FeedbackRequest:
         """The request on the wire. Raises InvalidRequest."""
@@ -117,16 +125,18 @@ class AsyncCalls(ABC):
     async def _invoke(self, method: str, request: Message, timeout_s: float) -> Any:
         """The response of a RouterService method. Raises RouterError."""
 
-    async def route(self, *, timeout_s: float | None = None, **fields: Unpack[RouteFields]) -> Route:
+    async def route(
+        self, query: str | None = None, *, timeout_s: float | None = None, **fields: Unpack[RouteFields]
+    ) -> Route:
         """Decide which arm to call. Raises RouterError, unless a fallback arm is set and no router answers."""
-        request = self._calls.route(fields)
+        request = self._calls.route(query, fields)
         try:
             return route_result(await self._invoke("Route", request, timeout_s or self._calls.timeout_s))
         except RouterError as error:
             return self._calls.recover(error)
 
     async def route_batch(
-        self, items: Sequence[RouteFields], *, timeout_s: float | None = None
+        self, items: Sequence[RouteItem], *, timeout_s: float | None = None
     ) -> list[Route | RouterError]:
         """Decide about many queries in one call; each gets a decision or an error of its own."""
         request = self._calls.route_batch(items)

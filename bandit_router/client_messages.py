@@ -28,13 +28,12 @@ class Session(TypedDict, total=False):
 
 
 class RouteFields(TypedDict, total=False):
-    """What may be said about a query; exactly one of `query` and `embedding` is given.
+    """What may be said about a request besides its query, which an `embedding` may stand for.
 
     `tenant_id` defaults to the client's. `request_id` is made up where it is missing, so that a retry finds the
     decision of the first attempt instead of holding money twice.
     """
 
-    query: str
     embedding: Sequence[float]
     encoder_id: str
     tenant_id: str
@@ -48,6 +47,12 @@ class RouteFields(TypedDict, total=False):
     features: Mapping[str, float]
     explain: bool
     dry_run: bool
+
+
+class RouteItem(RouteFields, total=False):
+    """One item of a batch: the fields with their query, unless there is an embedding."""
+
+    query: str
 
 
 class FeedbackFields(TypedDict, total=False):
@@ -142,9 +147,9 @@ class FeedbackResult:
 SKIPPED = FeedbackResult("SKIPPED", 0, 0, None)
 
 
-def route_message(fields: RouteFields) -> router_pb2.RouteRequest:
+def route_message(item: RouteItem) -> router_pb2.RouteRequest:
     """The request on the wire."""
-    given: dict[str, Any] = dict(fields)
+    given: dict[str, Any] = dict(item)
     values, encoder_id = given.pop("embedding", None), given.pop("encoder_id", "")
     if values is not None:
         if "query" in given:

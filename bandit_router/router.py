@@ -3,7 +3,7 @@
     async with Router.open(data_dir="router-data", tenant_id="acme") as router:
         await router.admin.create_pool("main")
         ...
-        route = await router.route(query="What is the capital of France?")
+        route = await router.route("What is the capital of France?")
         await router.feedback(route.decision_id, cost_usd="0.00012", reward=1.0)
 
 Requests pass the same field rules and raise the same errors as over gRPC. With a `redis_url` any number of processes,

@@ -3,7 +3,7 @@
     async with RouterBox.open(tenant_id="acme") as box:
         await box.router.admin.create_pool("main")
         ...
-        route = await box.router.route(query="hello")
+        route = await box.router.route("hello")
         await box.router.feedback(route.decision_id, reward=1.0)
         await box.settle()                  # learn from it now
         box.clock.jump(3600.0)              # an hour later

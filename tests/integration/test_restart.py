@@ -12,7 +12,7 @@ from server_process import ServerProcess, settled_dump, wait_until
 from test_server import free_port
 
 from bandit_router import Route, RouterClient
-from bandit_router.client_messages import FeedbackResult, RouteFields
+from bandit_router.client_messages import FeedbackResult, RouteItem
 
 DECISIONS = 1000
 ROUNDS = 10
@@ -43,7 +43,7 @@ def reward_of(number: int, arm_id: str) -> float:
     return 1.0 if arm_id == "large" or number % 3 else 0.0
 
 
-def request(number: int) -> RouteFields:
+def request(number: int) -> RouteItem:
     return {"query": question(number), "request_id": f"request-{number}", "max_output_tokens": 500}
 
 

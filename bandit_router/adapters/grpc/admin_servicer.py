@@ -32,6 +32,8 @@ class AdminServicer:
     def __init__(self, services: Services, stopping: asyncio.Event) -> None:
         self._admin = services.admin
         self._budgets = services.budgets
+        self._previews = services.previews
+        self._projections = services.projections
         self.stream_events = EventStream(services, stopping).stream
 
     # Pools
@@ -71,6 +73,17 @@ class AdminServicer:
         """No learning in a pool, or learning again."""
         stored = await self._admin.freeze_learning(request.pool_id, frozen=request.frozen, dry_run=request.dry_run)
         return pb.FreezeLearningResponse(pool=pool_to_wire(stored.resource, stored.etag))
+
+    async def fit_projection(self, request: pb.FitProjectionRequest) -> pb.FitProjectionResponse:
+        """Other coordinates for a pool's contexts."""
+        if bool(request.texts) == bool(request.vectors):
+            raise InvalidRequest.of("texts", "exactly one of texts and vectors must be given")
+        if request.texts:
+            fitted = await self._projections.fit_on_texts(request.pool_id, list(request.texts))
+        else:
+            vectors = [list(vector.values) for vector in request.vectors]
+            fitted = await self._projections.fit_on_embeddings(request.pool_id, vectors)
+        return pb.FitProjectionResponse(version=fitted.version, samples=fitted.samples)
 
     # Arms
 
@@ -151,6 +164,15 @@ class AdminServicer:
             request.tenant_id, request.amount_nusd, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
         )
         return pb.GrantBudgetResponse(budget=wire.budget(request.tenant_id, state))
+
+    async def preview_budget(self, request: pb.PreviewBudgetRequest) -> pb.PreviewBudgetResponse:
+        """What other limits would bring."""
+        found = await self._previews.preview(request.tenant_id, list(request.limits_nusd))
+        return pb.PreviewBudgetResponse(
+            previews=[wire_admin.preview_to_wire(preview) for preview in found.previews],
+            snapshot_version=found.snapshot_version,
+            contexts=found.contexts,
+        )
 
     async def reset_budget(self, request: pb.ResetBudgetRequest) -> pb.ResetBudgetResponse:
         """Spend written off."""

@@ -22,10 +22,12 @@ from bandit_router.core import errors
 DOMAIN = "bandit-router"
 DETAILS_KEY = "grpc-status-details-bin"
 
-MAX_MESSAGE_CHARS = 512
-MAX_DESCRIPTION_CHARS = 128
+MAX_MESSAGE_BYTES = 512
+MAX_TEXT_BYTES = 160
 MAX_LISTED = 16
-"""Violations or arms told in one status; further ones are left out."""
+"""Violations or arms told in one status at most; fewer where they would exceed MAX_STATUS_BYTES."""
+
+MAX_STATUS_BYTES = 4096
 
 _M = TypeVar("_M", bound=Message)
 _E = TypeVar("_E", bound=errors.RouterError)
@@ -54,10 +56,11 @@ class RouterUnreachable(errors.RouterError):
 
 def to_status(error: errors.RouterError) -> Status:
     """The status of an error, small enough for a reply's metadata."""
-    status = Status(code=_code(error.code).value[0], message=_cut(error.message, MAX_MESSAGE_CHARS))
-    info = details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))
-    for detail in (info, *_details(error)):
-        status.details.add().Pack(detail)
+    listed = MAX_LISTED
+    status = _status(error, listed)
+    while status.ByteSize() > MAX_STATUS_BYTES and listed:
+        listed //= 2
+        status = _status(error, listed)
     return status
 
 
@@ -96,13 +99,21 @@ def from_rpc_error(error: grpc.RpcError) -> errors.RouterError:
         if key == DETAILS_KEY:
             return from_status(Status.FromString(value))
     code, message = error.code().name, error.details() or ""
-    if code == "UNAVAILABLE":
+    if code in ("UNAVAILABLE", "CANCELLED"):  # a server that stops cancels what it has not begun
         return RouterUnreachable(message)
     if code == "DEADLINE_EXCEEDED":
         return DeadlineExceeded(message)
     plain = errors.RouterError(message)
     plain.code = plain.reason = code
     return plain
+
+
+def _status(error: errors.RouterError, listed: int) -> Status:
+    status = Status(code=grpc.StatusCode[error.code].value[0], message=_cut(error.message, MAX_MESSAGE_BYTES))
+    info = details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))
+    for detail in (info, *_details(error, listed)):
+        status.details.add().Pack(detail)
+    return status
 
 
 def _metadata(error: errors.RouterError) -> dict[str, str]:
@@ -115,16 +126,16 @@ def _metadata(error: errors.RouterError) -> dict[str, str]:
     return {}
 
 
-def _details(error: errors.RouterError) -> Iterable[Message]:
+def _details(error: errors.RouterError, listed: int) -> Iterable[Message]:
     match error:
         case errors.InvalidRequest():
             yield details_pb2.BadRequest(
                 field_violations=[
                     details_pb2.BadRequest.FieldViolation(
-                        field=_cut(v.field, MAX_DESCRIPTION_CHARS),
-                        description=_cut(v.description, MAX_DESCRIPTION_CHARS),
+                        field=_cut(v.field, MAX_TEXT_BYTES),
+                        description=_cut(v.description, MAX_TEXT_BYTES),
                     )
-                    for v in error.violations[:MAX_LISTED]
+                    for v in error.violations[:listed]
                 ]
             )
         case errors.ResourceNotFound() | errors.AlreadyExists():
@@ -139,7 +150,7 @@ def _details(error: errors.RouterError) -> Iterable[Message]:
             yield details_pb2.PreconditionFailure(
                 violations=[
                     details_pb2.PreconditionFailure.Violation(type="ARM_EXCLUDED", subject=arm_id, description=rule)
-                    for arm_id, rule in list(error.excluded.items())[:MAX_LISTED]
+                    for arm_id, rule in list(error.excluded.items())[:listed]
                 ]
             )
         case errors.StoreAway():
@@ -153,7 +164,7 @@ def _quota_failure(error: errors.BudgetExhausted) -> details_pb2.QuotaFailure:
 
 
 def _resource_info(kind: str, name: str) -> details_pb2.ResourceInfo:
-    return details_pb2.ResourceInfo(resource_type=kind, resource_name=_cut(name, MAX_DESCRIPTION_CHARS))
+    return details_pb2.ResourceInfo(resource_type=kind, resource_name=_cut(name, MAX_TEXT_BYTES))
 
 
 def _retry_info(seconds: float) -> details_pb2.RetryInfo:
@@ -211,13 +222,11 @@ def _first(details: Iterable[AnyMessage], empty: _M) -> _M | None:
     return None
 
 
-def _code(name: str) -> grpc.StatusCode:
-    return grpc.StatusCode[name]
-
-
 def _code_of_number(number: int) -> str:
     return next((code.name for code in grpc.StatusCode if code.value[0] == number), "UNKNOWN")
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    """At most `length` bytes of the text in UTF-8."""
+    encoded = text.encode(errors="replace")
+    return encoded.decode() if len(encoded) <= length else f"{encoded[: length - 3].decode(errors='ignore')}…"

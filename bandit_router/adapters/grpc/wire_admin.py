@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from bandit_router.adapters.grpc.wire import account, timestamp
 from bandit_router.core.budget import BudgetEditKind
 from bandit_router.core.errors import InvalidRequest
-from bandit_router.core.money import MoneyError, TokenPrices, format_price, parse_price
+from bandit_router.core.money import MoneyError, TokenPrices, format_price, parse_price, usd_to_nusd
 from bandit_router.core.resources import (
     Arm,
     ExpiryPolicy,
@@ -25,6 +25,7 @@ from bandit_router.core.resources import (
     WindowRule,
 )
 from bandit_router.ports.ledger import AuditEntry
+from bandit_router.service.preview import Preview
 from bandit_router.v1 import admin_pb2, resources_pb2
 
 _EDIT_KINDS = {kind: admin_pb2.BudgetEditKind.Value(f"BUDGET_EDIT_KIND_{kind.name}") for kind in BudgetEditKind}
@@ -179,3 +180,17 @@ def _duration(seconds: float) -> Duration:
     message = Duration()
     message.FromMilliseconds(round(seconds * 1000))
     return message
+
+
+def preview_to_wire(preview: Preview) -> admin_pb2.BudgetPreview:
+    """A what-if answer."""
+    cost_nusd = usd_to_nusd(f"{preview.expected_cost_usd:.12f}")
+    return admin_pb2.BudgetPreview(
+        limit_nusd=preview.limit_nusd,
+        price_per_usd=preview.price_per_usd,
+        expected_reward=preview.expected_reward,
+        expected_cost_nusd=cost_nusd,
+        expected_spend_nusd=usd_to_nusd(f"{preview.expected_cost_usd * preview.expected_calls:.12f}"),
+        expected_calls=preview.expected_calls,
+        arm_shares=preview.arm_shares,
+    )
