@@ -27,12 +27,12 @@ _PACE_FLOOR_CALLS = 100
 def calls_left(*, expected_calls: int, decisions: int, elapsed_ms: int | None, remaining_ms: int | None) -> float:
     """How many further calls the money has to last for.
 
-    Declared demand counts down, but never below one call. Without a declaration a window that ends is extrapolated at
-    its own rate so far; a fixed total, whose end nobody knows, is expected to bring as many calls again as it has
-    brought (the Lindy estimate), so the money left is never staked on the next few calls.
+    Declared demand counts down. Without a declaration, or beyond it, a window that ends is extrapolated at its own
+    rate so far; a fixed total, whose end nobody knows, is expected to bring as many calls again as it has brought (the
+    Lindy estimate), so the money left is never staked on the next few calls.
     """
-    if expected_calls > 0:
-        return max(1.0, float(expected_calls - decisions))
+    if expected_calls > decisions:
+        return float(expected_calls - decisions)
     seen = max(decisions, _PACE_FLOOR_CALLS)
     if remaining_ms is None or elapsed_ms is None or elapsed_ms <= 0:
         return float(seen)
@@ -41,10 +41,11 @@ def calls_left(*, expected_calls: int, decisions: int, elapsed_ms: int | None, r
 
 @dataclass(frozen=True, slots=True)
 class Reservoir:
-    """Recent queries as the policy sees them: optimistic rewards (n, K) and expected costs in USD (n, K)."""
+    """Recent queries as the policy sees them, (n, K): optimistic and expected rewards, expected costs in USD."""
 
     rewards: FloatArray
     costs_usd: FloatArray
+    expected_rewards: FloatArray
 
 
 def solve_price(

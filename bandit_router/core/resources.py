@@ -56,6 +56,11 @@ class Arm:
     tier: str = ""
     family: str = ""
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it may be chosen at all."""
+        return self.enabled and not self.draining
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:

@@ -20,6 +20,7 @@ from bandit_router.service.feedback import FeedbackService
 from bandit_router.service.learning import Learner
 from bandit_router.service.models import Models
 from bandit_router.service.pacing import Pacer
+from bandit_router.service.preview import PreviewService
 from bandit_router.service.projections import ProjectionService
 from bandit_router.service.route import RouteService
 from bandit_router.service.sweeping import Sweeper
@@ -57,6 +58,7 @@ class Services:
     feedback: FeedbackService
     admin: AdminService
     budgets: BudgetService
+    previews: PreviewService
     projections: ProjectionService
     learner: Learner
     sweeper: Sweeper
@@ -112,6 +114,7 @@ def assemble(store: Store, *, clock: Clock, entropy: Entropy, encoders: EncoderS
             encoders=encoders,
         ),
         budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
+        previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
         learner=Learner(
             owner=owner,

@@ -2,11 +2,15 @@
 
 `refresh` is called in a loop; a resource that is not in memory is looked up once before it is called missing, so a
 tenant can be used the moment its creation has returned, on any replica.
+
+Reads of the catalog take time, and several may be under way. What they bring is taken over at once and whole, so no
+decision sees half of a change; and what others have overtaken meanwhile is left out, so the view never goes back.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from bandit_router.core.errors import ResourceNotFound
 from bandit_router.core.projection import Projection
@@ -39,28 +43,37 @@ class Directory:
     async def load(self) -> None:
         """Read the whole catalog."""
         version = (await self._catalog.changes(0)).version
+        documents: list[Document] = []
         for kind in Kind:
             after = ""
             while page := await self._catalog.list(kind, prefix="", after=after, limit=_PAGE):
-                for document in page:
-                    self._take(document)
+                documents += page
                 after = page[-1].key
+        self._take(documents)
         self._version = version
 
     async def refresh(self) -> bool:
         """Take over what has changed since the last call; True if anything had."""
-        changes = await self._catalog.changes(self._version)
-        for kind, key in changes.keys:
-            await self._fetch(kind, key)
+        since = self._version
+        changes = await self._catalog.changes(since)
+        found = [(kind, key, await self._catalog.get(kind, key)) for kind, key in changes.keys]
+        if since < self._version >= changes.version:
+            return False
+        for kind, key, document in found:
+            if document is None:
+                self._drop(kind, key)
+            else:
+                self._take([document])
         self._version = changes.version
         return bool(changes.keys)
 
     async def pool(self, pool_id: str) -> Pool:
         """The pool. Raises ResourceNotFound."""
         if pool_id not in self._pools:
-            await self._fetch(Kind.POOL, pool_id)
-            await self._fetch(Kind.PROJECTION, pool_id)
-            await self._fetch_arms(pool_id)
+            since = self._version
+            arms = await self._catalog.list(Kind.ARM, prefix=arm_key(pool_id, ""), after="", limit=_PAGE)
+            found = [await self._catalog.get(kind, pool_id) for kind in (Kind.PROJECTION, Kind.POOL)]
+            self._take_looked_up([*arms, *found], since)
         pool = self._pools.get(pool_id)
         if pool is None:
             raise ResourceNotFound("pool", pool_id)
@@ -69,7 +82,8 @@ class Directory:
     async def tenant(self, tenant_id: str) -> Tenant:
         """The tenant. Raises ResourceNotFound."""
         if tenant_id not in self._tenants:
-            await self._fetch(Kind.TENANT, tenant_id)
+            since = self._version
+            self._take_looked_up([await self._catalog.get(Kind.TENANT, tenant_id)], since)
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             raise ResourceNotFound("tenant", tenant_id)
@@ -96,29 +110,24 @@ class Directory:
         """Ids of the tenants known that point at the pool."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.pool_id == pool_id))
 
-    async def _fetch(self, kind: Kind, key: str) -> None:
-        document = await self._catalog.get(kind, key)
-        if document is None:
-            self._drop(kind, key)
-        else:
-            self._take(document)
+    def _take_looked_up(self, found: Iterable[Document | None], since: int) -> None:
+        """Take what was read beside the change feed; a refresh since then has brought all up to its version."""
+        is_overtaken = self._version != since
+        self._take(d for d in found if d is not None and (d.version > self._version or not is_overtaken))
 
-    async def _fetch_arms(self, pool_id: str) -> None:
-        for document in await self._catalog.list(Kind.ARM, prefix=arm_key(pool_id, ""), after="", limit=_PAGE):
-            self._take(document)
-
-    def _take(self, document: Document) -> None:
-        if document.kind is Kind.TENANT:
-            self._tenants[document.key] = decode_tenant(document.body)
-            return
-        pool_id, arm_id = split_arm_key(document.key)
-        if document.kind is Kind.POOL:
-            self._pools[pool_id] = decode_pool(document.body)
-        elif document.kind is Kind.PROJECTION:
-            self._projections[pool_id] = decode_projection(document.body)
-        else:
-            self._arms[pool_id][arm_id] = decode_arm(document.body)
-        self._revisions[pool_id] += 1
+    def _take(self, documents: Iterable[Document]) -> None:
+        for document in documents:
+            if document.kind is Kind.TENANT:
+                self._tenants[document.key] = decode_tenant(document.body)
+                continue
+            pool_id, arm_id = split_arm_key(document.key)
+            if document.kind is Kind.POOL:
+                self._pools[pool_id] = decode_pool(document.body)
+            elif document.kind is Kind.PROJECTION:
+                self._projections[pool_id] = decode_projection(document.body)
+            else:
+                self._arms[pool_id][arm_id] = decode_arm(document.body)
+            self._revisions[pool_id] += 1
 
     def _drop(self, kind: Kind, key: str) -> None:
         if kind is Kind.TENANT:

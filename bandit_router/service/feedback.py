@@ -56,8 +56,8 @@ class FeedbackService:
     async def feedback(self, request: FeedbackRequest) -> FeedbackReply:
         """Take a report about a decision. Raises RouterError; then nothing was changed."""
         check_feedback(request)
-        tenant = await self._directory.tenant(request.tenant_id)
         try:
+            tenant = await self._directory.tenant(request.tenant_id)
             for _ in range(MAX_COMMITS):
                 reply = await self._attempt(tenant, request)
                 if reply is not None:

@@ -34,7 +34,7 @@ class ServedPool:
     @property
     def has_live_arms(self) -> bool:
         """Whether any arm may be chosen at all."""
-        return any(arm.enabled and not arm.draining for arm in self.arms)
+        return any(arm.is_live for arm in self.arms)
 
     @property
     def policy_prefix(self) -> str:

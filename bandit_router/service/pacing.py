@@ -162,11 +162,11 @@ def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
     usable = [s for s in samples if len(s.context) == dimension] or [_average_sample(dimension)]
     contexts = np.array([s.context for s in usable], dtype=np.float64)
     predictions = served.model.predict(contexts)
-    live = [index for index, arm in enumerate(served.arms) if arm.enabled and not arm.draining]
+    live = [index for index, arm in enumerate(served.arms) if arm.is_live]
     tokens = np.array([s.prompt_tokens for s in usable], dtype=np.float64)
     costs = costs_usd(served.arms, predictions, tokens)
     rewards = predictions.reward + served.model.alpha * predictions.deviation
-    return Reservoir(rewards=rewards[:, live], costs_usd=costs[:, live])
+    return Reservoir(rewards=rewards[:, live], costs_usd=costs[:, live], expected_rewards=predictions.reward[:, live])
 
 
 def _average_sample(dimension: int) -> Sample:

@@ -1,13 +1,14 @@
 """The only place that spells keys. Everything of a tenant is in its partition's hash slot: `{p07}:...`.
 
-Ids contain neither ':' nor spaces, except request ids, which therefore stand last.
+Ids of tenants, pools and arms may contain ':' but no space; request ids may contain anything, so they stand last,
+behind a space: behind a ':' one tenant's request could be taken for that of another.
 
     {p07}:account:TENANT           hash    limit, epoch, since
     {p07}:epoch                    string  counter: which opening of an account a window or decision belongs to
     {p07}:window:TENANT:START      hash    limit spent held over inflight n, price price_n price_snap, epoch end prev
     {p07}:windows:TENANT           zset    start of each window kept, by start
     {p07}:decision:TENANT:ID       hash    d (decision) o (outcome) free rev epoch deadline keep
-    {p07}:request:TENANT:REQUEST   string  decision id
+    {p07}:request:TENANT REQUEST   string  decision id
     {p07}:due                      zset    'TENANT DECISION' of each hold that stands, by deadline
     {p07}:recent:TENANT            list    packed contexts, newest first
     {p07}:audit:TENANT             stream  budget edits
@@ -62,7 +63,7 @@ def decision(tenant_id: str, decision_id: str) -> str:
 
 def request(tenant_id: str, request_id: str) -> str:
     """Decision id of a request id."""
-    return f"{_tag(tenant_id)}:request:{tenant_id}:{request_id}"
+    return f"{_tag(tenant_id)}:request:{tenant_id} {request_id}"
 
 
 def due(partition: int) -> str:

@@ -20,7 +20,7 @@ def make_reservoir(seed: int, count: int = 64, arms: int = 4) -> Reservoir:
     scale = np.geomspace(1e-5, 1e-2, arms)
     costs = scale * source.uniform(0.5, 2.0, size=(count, arms))
     rewards = np.linspace(0.5, 0.9, arms) + 0.1 * source.normal(size=(count, arms))
-    return Reservoir(rewards, costs)
+    return Reservoir(rewards, costs, rewards)
 
 
 def mean_cost_usd(reservoir: Reservoir, price_per_usd: float, weigh: Weigh) -> float:
@@ -94,7 +94,7 @@ def test_the_mean_cost_falls_as_the_price_rises(
 
 
 def test_arms_that_cost_nothing_have_no_price() -> None:
-    free = Reservoir(np.array([[0.5, 0.6]]), np.zeros((1, 2)))
+    free = Reservoir(np.array([[0.5, 0.6]]), np.zeros((1, 2)), np.array([[0.5, 0.6]]))
     assert solve_price(free, pace_usd=0.0, weigh=weigher("igw", 100.0)) == 0.0
 
 
@@ -104,7 +104,9 @@ def test_arms_that_cost_nothing_have_no_price() -> None:
         (1000, 0, 0, None, 1000.0),
         (1000, 400, 5, 5, 600.0),
         (1000, 999, 5, 5, 1.0),
-        (1000, 5000, 5, 5, 1.0),
+        (1000, 1000, 10, None, 1000.0),
+        (1000, 5000, 10, None, 5000.0),
+        (1000, 5000, 3_600_000, 1_800_000, 2500.0),
         (0, 0, 10, None, 100.0),
         (0, 5000, 10, None, 5000.0),
         (0, 1000, 3_600_000, 7_200_000, 2000.0),

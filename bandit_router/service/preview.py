@@ -1,0 +1,88 @@
+"""What other limits would bring: the tenant's policy over its reservoir, at the price each limit would have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.money import nusd_to_usd
+from bandit_router.core.replan import calls_left, solve_price
+from bandit_router.core.windows import window_at
+from bandit_router.ports.clock import Clock
+from bandit_router.ports.ledger import AccountMissing, Ledger
+from bandit_router.service.directory import Directory
+from bandit_router.service.models import Models, ServedPool
+from bandit_router.service.pacing import Sample, build_reservoir
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """One limit over a whole window of `expected_calls`. Reward and cost are means per call."""
+
+    limit_nusd: int
+    price_per_usd: float
+    expected_reward: float
+    expected_cost_usd: float
+    expected_calls: int
+    arm_shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Previews:
+    """Previews in the order of the limits; none if the tenant has no history or the pool no arms."""
+
+    previews: tuple[Preview, ...]
+    snapshot_version: int
+    contexts: int
+
+
+class PreviewService:
+    """Answers what-if questions about budgets; changes nothing."""
+
+    def __init__(self, *, directory: Directory, models: Models, ledger: Ledger, clock: Clock) -> None:
+        self._directory = directory
+        self._models = models
+        self._ledger = ledger
+        self._clock = clock
+
+    async def preview(self, tenant_id: str, limits_nusd: Sequence[int]) -> Previews:
+        """Each limit with what the present learned state expects of it. Raises ResourceNotFound."""
+        tenant = await self._directory.tenant(tenant_id)
+        served = await self._models.served(tenant.pool_id)
+        now_ms = self._clock.now_ms()
+        window = window_at(tenant.window, now_ms)
+        try:
+            budget = await self._ledger.budget(tenant_id, window, carry_over=tenant.window.carry_over)
+        except AccountMissing:
+            raise ResourceNotFound("tenant", tenant_id) from None
+        samples = [Sample.unpack(data) for data in await self._ledger.recent_contexts(tenant_id)]
+        if not samples or not served.has_live_arms:
+            return Previews((), served.model.version, 0)
+        decisions = budget.account.decisions
+        calls = decisions + calls_left(
+            expected_calls=tenant.expected_calls,
+            decisions=decisions,
+            elapsed_ms=now_ms - window.start_ms,
+            remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
+        )
+        previews = tuple(_preview(limit, samples, served, calls=round(calls)) for limit in limits_nusd)
+        return Previews(previews, served.model.version, len(samples))
+
+
+def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, calls: int) -> Preview:
+    reservoir = build_reservoir(samples, served)
+    price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=served.weigh)
+    shares = served.weigh(reservoir.rewards - price * reservoir.costs_usd)
+    live = [arm.arm_id for arm in served.arms if arm.is_live]
+    count = len(shares)
+    return Preview(
+        limit_nusd=limit_nusd,
+        price_per_usd=price,
+        expected_reward=float(np.vdot(shares, reservoir.expected_rewards)) / count,
+        expected_cost_usd=float(np.vdot(shares, reservoir.costs_usd)) / count,
+        expected_calls=calls,
+        arm_shares=dict(zip(live, shares.mean(axis=0).tolist(), strict=True)),
+    )
