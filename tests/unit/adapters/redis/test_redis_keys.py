@@ -50,6 +50,10 @@ def test_an_edit_touches_one_slot(tenant_id):
     assert len(slots(script_keys(redis_ledger._edit_command(edit, WINDOW, carry_over=True)))) == 1
 
 
+def test_requests_of_tenants_whose_ids_contain_colons_are_told_apart():
+    assert keys.request("acme", "eu8:r1") != keys.request("acme:eu8", "r1")
+
+
 def test_a_pools_keys_share_a_slot():
     assert len(slots([keys.lease("chat"), keys.fence("chat"), keys.snapshot("chat")])) == 1
 
