@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from bandit_router_sim.logs.full import FloatArray
+Float32Array = npt.NDArray[np.float32]
 
 LINES = "runs.jsonl"
 REWARDS = "rewards"
@@ -25,7 +26,7 @@ class Finished:
     """A finished run: its row of the table, and the rewards (n,) of its reported requests in order."""
 
     row: dict[str, Any]
-    rewards: FloatArray
+    rewards: Float32Array
 
 
 class ResultCache:
@@ -41,11 +42,11 @@ class ResultCache:
         row, path = self._rows.get(key), self._rewards_path(key)
         if row is None or not path.exists():
             return None
-        return Finished(dict(row), np.load(path).astype(np.float64))
+        return Finished(dict(row), np.load(path))
 
     def put(self, key: str, finished: Finished) -> None:
         """Keep a run."""
-        np.save(self._rewards_path(key), finished.rewards.astype(np.float32))
+        np.save(self._rewards_path(key), finished.rewards)
         with (self._directory / LINES).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **finished.row}) + "\n")
         self._rows[key] = finished.row

@@ -46,10 +46,10 @@ def paired_interval(differences: FloatArray, present: BoolArray, *, resamples: i
 
 
 def _resampled(values: FloatArray, weights: FloatArray, count: int, random: np.random.Generator) -> FloatArray:
-    """`count` means (count,) of resampled orders and queries."""
+    """At most `count` means of resampled orders and queries; resamples without any cell have none."""
     orders, queries = values.shape
     query_counts = random.multinomial(queries, np.full(queries, 1.0 / queries), size=count).T.astype(np.float64)
     order_counts = random.multinomial(orders, np.full(orders, 1.0 / orders), size=count).T
     totals = np.sum(order_counts * (values @ query_counts), axis=0)
     cells = np.sum(order_counts * (weights @ query_counts), axis=0)
-    return np.asarray(totals / cells)
+    return np.asarray(totals[cells > 0.0] / cells[cells > 0.0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bandit_router_sim.compare.cache import Finished
 from bandit_router_sim.compare.contexts import contexts_of, whitened
 from bandit_router_sim.compare.outcome import Outcome, outcome_of_replay
@@ -28,7 +30,7 @@ class Subject:
 def run_task(subject: Subject, task: Task) -> Finished:
     """The result of the task on that log."""
     outcome = _outcome(subject, task)
-    return Finished({"kind": task.kind, **outcome.summary()}, outcome.rewards)
+    return Finished({"kind": task.kind, **outcome.summary()}, outcome.rewards.astype(np.float32))
 
 
 def _outcome(subject: Subject, task: Task) -> Outcome:

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bandit_router.core.replan import Reservoir, solve_price
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.peers.protocol import Offer, Request
 from bandit_router_sim.peers.purse import Purse
-from bandit_router_sim.references.paced import greedy
+from bandit_router_sim.references.paced import greedy_price
 
 ALPHA = 0.1
 RIDGE = 1.0
@@ -73,9 +72,11 @@ class MabwiserLinUcb:
 
     def _solve(self) -> None:
         bounds = np.array(self._recent)
-        reservoir = Reservoir(bounds, np.tile(self._purse.mean_bills_usd, (len(bounds), 1)))
-        self._price_per_usd = solve_price(
-            reservoir, pace_usd=self._purse.pace_usd, weigh=greedy, hint=self._price_per_usd
+        self._price_per_usd = greedy_price(
+            bounds,
+            np.tile(self._purse.mean_bills_usd, (len(bounds), 1)),
+            pace_usd=self._purse.pace_usd,
+            hint=self._price_per_usd,
         )
 
 

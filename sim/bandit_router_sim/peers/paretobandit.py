@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.peers.protocol import Offer, Request
 from bandit_router_sim.peers.sentence_features import feature_service
 
+MODULE = "pareto_bandit"
 TYPICAL_TOKENS = 600
 """Output tokens at which an arm's stated price makes its typical cost; what the package assumes of an answer."""
 
@@ -96,10 +99,12 @@ def registry_of(offer: Offer) -> dict[str, dict[str, Any]]:
 
 
 def shipped_models() -> Mapping[str, Mapping[str, Any]]:
-    """The entries of the package's registry by model."""
-    from pareto_bandit.config import DEFAULT_MODEL_REGISTRY_PATH
-
-    entries = json.loads(DEFAULT_MODEL_REGISTRY_PATH.read_text(encoding="utf-8"))["models"]
+    """The entries of the package's registry by model, read without importing it, which takes seconds."""
+    spec = find_spec(MODULE)
+    assert spec is not None, "the package is not installed"
+    assert spec.origin is not None
+    registry = Path(spec.origin).parent / "config" / "models.json"
+    entries = json.loads(registry.read_text(encoding="utf-8"))["models"]
     return {entry["model_id"]: entry for entry in entries}
 
 

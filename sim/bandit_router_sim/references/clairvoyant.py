@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bandit_router.core.replan import Reservoir, solve_price
 from bandit_router_sim.compare.outcome import Outcome, Run, outcome_of_choices
 from bandit_router_sim.logs.full import FloatArray, IndexArray
-from bandit_router_sim.references.paced import greedy
+from bandit_router_sim.references.paced import greedy_price
 from bandit_router_sim.replay.order import stretches
 from bandit_router_sim.replay.result import REFUSED
 from bandit_router_sim.replay.setting import Material
@@ -30,7 +29,7 @@ def choose(costs_usd: FloatArray, rewards: FloatArray, *, money_usd: float) -> I
     count = len(costs_usd)
     costs = np.column_stack([np.zeros(count), costs_usd])  # column 0: no answer
     values = np.column_stack([np.zeros(count), rewards])
-    price = solve_price(Reservoir(values, costs), pace_usd=money_usd / count, weigh=greedy)
+    price = greedy_price(values, costs, pace_usd=money_usd / count)
     chosen = (values - price * costs).argmax(axis=1)
     left_usd = money_usd - float(costs[np.arange(count), chosen].sum())
     if left_usd < 0.0:

@@ -44,6 +44,12 @@ def spend_on_predictions(
     return chosen
 
 
+def greedy_price(rewards: FloatArray, costs_usd: FloatArray, *, pace_usd: float, hint: float = 0.0) -> float:
+    """λ at which greedy choices on these rewards and costs (n, K) cost `pace_usd` on average."""
+    reservoir = Reservoir(rewards=rewards, costs_usd=costs_usd, expected_rewards=rewards)
+    return solve_price(reservoir, pace_usd=pace_usd, weigh=greedy, hint=hint)
+
+
 def _price(rewards: FloatArray, costs_usd: FloatArray, *, left_usd: float, hint: float) -> float:
-    reservoir = Reservoir(rewards[:_RESERVOIR_ROWS], costs_usd[:_RESERVOIR_ROWS])
-    return solve_price(reservoir, pace_usd=left_usd / len(rewards), weigh=greedy, hint=hint)
+    pace_usd = left_usd / len(rewards)
+    return greedy_price(rewards[:_RESERVOIR_ROWS], costs_usd[:_RESERVOIR_ROWS], pace_usd=pace_usd, hint=hint)
