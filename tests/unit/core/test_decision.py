@@ -109,7 +109,7 @@ def test_reported_propensities_are_the_frequencies_of_the_procedure(
     holds: list[int], scores: list[float], frees: list[int]
 ) -> None:
     quotes = quotes_of(holds, scores)
-    decisions = [simulate(quotes, frees, f"r{index}") for index in range(4000)]
+    decisions = [simulate(quotes, frees, f"r{index}") for index in range(2000)]
     chosen = Counter(d.arm_id for d in decisions if d is not None)
     assert chosen.total() == len(decisions)
     reported = propensities(decisions[0], frees)
@@ -123,7 +123,7 @@ def test_three_draws_with_money_going_down_have_the_frequencies_that_are_reporte
     quotes = quotes_of([10, 20, 30, 40, 50], [0.5, 0.52, 0.6, 0.62, 0.65])
     by_length: dict[int, Counter[str]] = {}
     reported: dict[int, dict[str, float]] = {}
-    for index in range(6_000):
+    for index in range(3_000):
         decision = simulate(quotes, frees, f"r{index}")
         assert decision is not None
         by_length.setdefault(len(decision.rounds), Counter())[decision.arm_id] += 1

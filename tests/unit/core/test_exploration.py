@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.exploration import inverse_gap_weights
-from tests.builders import PROPERTY, THOROUGH
+from tests.builders import PROPERTY, THOROUGH, generator
 
 Array = npt.NDArray[np.float64]
 
 scores = st.lists(
-    st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 1e-12, -1e-12, -1e6, 1e6, -1e3])), min_size=1, max_size=64
+    st.one_of(st.floats(-2, 2), st.sampled_from([0.0, 1e-12, -1e-12, -1e6, 1e6, -1e3])), min_size=1, max_size=16
 ).map(lambda values: np.array(values, dtype=np.float64))
 taus = st.sampled_from([1e-3, 1.0, 100.0, 1500.0, 1e6])
 
@@ -42,6 +42,14 @@ def test_weights_are_probabilities_that_sum_to_one(row: Array, tau: float) -> No
 @given(scores, taus)
 def test_weights_equal_the_bisection_that_defines_them(row: Array, tau: float) -> None:
     assert inverse_gap_weights(row, tau) == pytest.approx(by_bisection(row, tau), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 1e-3, 1.0, 1e6])
+def test_weights_of_a_full_pool_of_arms_are_exact_too(spread: float) -> None:
+    row = generator(1).normal(size=64) * spread
+    weights = inverse_gap_weights(row, 1500.0)
+    assert weights == pytest.approx(by_bisection(row, 1500.0), rel=1e-9, abs=1e-15)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
 
 
 @PROPERTY

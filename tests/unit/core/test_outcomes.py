@@ -23,7 +23,7 @@ from tests.builders import PROPERTY, bills, feedbacks, fresh_outcomes, make_outc
 
 APPLIED, DUPLICATE, CORRECTED = FeedbackStatus.APPLIED, FeedbackStatus.DUPLICATE, FeedbackStatus.CORRECTED
 EXPIRE = "expire"
-steps = st.lists(feedbacks | st.just(EXPIRE), max_size=8)
+steps = st.lists(feedbacks | st.just(EXPIRE), max_size=6)
 
 
 def walk(outcome: Outcome, path: list[Feedback | str]) -> tuple[Outcome, list[MoneyChange]]:

@@ -17,7 +17,7 @@ from tests.builders import PROPERTY, feedbacks, generator, make_decision, make_o
 DIMENSION = 3
 ARMS = ("a", "b")
 Event = tuple[Decision, Outcome, Outcome]
-histories = st.lists(st.tuples(st.integers(0, 1), st.lists(feedbacks, max_size=4), st.booleans()), max_size=8)
+histories = st.lists(st.tuples(st.integers(0, 1), st.lists(feedbacks, max_size=3), st.booleans()), max_size=6)
 
 
 def decision_of(index: int, arm: int) -> Decision:

@@ -172,7 +172,7 @@ async def serve(world: World, first: int, last: int) -> list[tuple[str, float, d
     return served
 
 
-@pytest.mark.parametrize("restart_at", [1, 2, 30, 50, 77, 100])
+@pytest.mark.parametrize("restart_at", [1, 50, 77])
 @pytest.mark.parametrize("tenant", [TIGHT, replace(TIGHT, limit_nusd=2 * 10**8, expected_calls=0)])
 async def test_a_restarted_replica_decides_as_if_it_had_never_stopped(restart_at: int, tenant: Any) -> None:
     whole = await serve(await open_world(tenants=[tenant]), 0, 130)

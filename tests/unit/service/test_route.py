@@ -171,7 +171,7 @@ async def test_an_arm_that_does_not_fit_is_drawn_again_over_those_that_do() -> N
 @pytest.mark.parametrize("limit_nusd", [10**9, MEDIUM_HOLD, SMALL_HOLD])
 async def test_arms_are_chosen_as_often_as_the_reported_propensities_say(limit_nusd: int) -> None:
     world = await open_world(pool=MIXING, tenants=[make_tenant(limit_nusd=limit_nusd, budget_policy="none")])
-    replies = [await world.route(request_id=f"r{index}", dry_run=True) for index in range(2000)]
+    replies = [await world.route(request_id=f"r{index}", dry_run=True) for index in range(1000)]
     chosen = Counter(reply.decision.arm_id for reply in replies)
     reported = replies[0].propensities
     assert all(reply.propensities == pytest.approx(reported) for reply in replies)
@@ -184,7 +184,7 @@ async def test_recorded_propensities_match_what_was_chosen_while_learning_goes_o
     world = await open_world(pool=MIXING, tenants=[make_tenant(limit_nusd=10**12)])
     excess: Counter[str] = Counter()
     variance: Counter[str] = Counter()
-    for index in range(600):
+    for index in range(400):
         reply = await world.route(f"query {index}", request_id=f"r{index}")
         await world.settle(reply, reward={"small": 0.3, "medium": 0.6, "large": 0.9}[reply.decision.arm_id])
         await world.services.learner.step("pool")
