@@ -40,6 +40,9 @@ FALLBACK_CODES = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL", "UNK
 """Failures of the router itself, which a client with a fallback arm answers with that. Refusals are not among them:
 an exhausted budget or an invalid request is raised."""
 
+OVERLOADED = "RESOURCE_EXHAUSTED"
+"""Reason (not code: that is an exhausted budget's, too) of a server that has too many calls under way."""
+
 
 def random_id() -> str:
     """A request id that nobody else uses."""
@@ -81,7 +84,8 @@ class Calls:
 
     def recover(self, error: RouterError) -> Route:
         """The fallback if there is one and the failure is the router's own; else raises `error`."""
-        if self.fallback_arm_id is None or error.code not in FALLBACK_CODES:
+        is_failure = error.code in FALLBACK_CODES or error.reason == OVERLOADED
+        if self.fallback_arm_id is None or not is_failure:
             raise error
         return fallback_route(self.fallback_arm_id)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from bandit_router.core.errors import AlreadyExists, ResourceNotFound
+from bandit_router.core.errors import AlreadyExists, FieldViolation, InvalidRequest, ResourceNotFound
 from bandit_router.core.money import TokenPrices, parse_price, usd_to_nusd
 from bandit_router.core.resources import (
     DEFAULT_DIMENSION,
@@ -21,6 +23,7 @@ from bandit_router.core.resources import (
     WindowRule,
 )
 from bandit_router.service.admin import MAX_PAGE, AdminService
+from bandit_router.service.rules import check_arm, check_pool, check_tenant
 
 
 def _checked_price(text: str) -> str:
@@ -117,6 +120,18 @@ class TenantSpec(Spec):
         return Tenant(limit_nusd=limit_nusd, window=self.window, **plain)
 
 
+def violations(pools: tuple[PoolSpec, ...], tenants: tuple[TenantSpec, ...]) -> list[FieldViolation]:
+    """What breaks a rule of the service, by paths such as `pools.0.arms.1.max_output_tokens`."""
+    found: list[FieldViolation] = []
+    for number, pool in enumerate(pools):
+        found += _broken(f"pools.{number}", partial(check_pool, pool.pool()))
+        for position, arm in enumerate(pool.arms):
+            found += _broken(f"pools.{number}.arms.{position}", partial(check_arm, arm.arm()))
+    for number, tenant in enumerate(tenants):
+        found += _broken(f"tenants.{number}", partial(check_tenant, tenant.tenant()))
+    return found
+
+
 async def declare(admin: AdminService, pools: tuple[PoolSpec, ...], tenants: tuple[TenantSpec, ...]) -> None:
     """Create what is missing. Raises InvalidRequest for what breaks a rule of the service."""
     for spec in pools:
@@ -131,6 +146,14 @@ async def declare(admin: AdminService, pools: tuple[PoolSpec, ...], tenants: tup
         if not await _has_tenant(admin, tenant.tenant_id):
             with suppress(AlreadyExists):
                 await admin.create_tenant(tenant.tenant(), dry_run=False)
+
+
+def _broken(path: str, check: Callable[[], None]) -> list[FieldViolation]:
+    try:
+        check()
+    except InvalidRequest as refusal:
+        return [FieldViolation(f"{path}.{v.field.partition('.')[2]}", v.description) for v in refusal.violations]
+    return []
 
 
 async def _has_tenant(admin: AdminService, tenant_id: str) -> bool:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bandit_router.adapters.system import Fsync
-from bandit_router.app.bootstrap import PoolSpec, TenantSpec
+from bandit_router.app.bootstrap import PoolSpec, TenantSpec, violations
 
 ENV_PREFIX = "BANDIT_ROUTER_"
 DEFAULT_DATA_DIR = Path("bandit-router-data")
@@ -76,7 +76,7 @@ class Config(BaseSettings):
 def load_config(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration from `file`, the environment and `overrides` (flags; None means not given).
 
-    Raises ConfigError.
+    All that can be checked without a store is checked, the rules of declared resources included. Raises ConfigError.
     """
     _check_environment()
     from_file = {} if file is None else _read_yaml(file)
@@ -93,11 +93,14 @@ def load_config(file: Path | None = None, overrides: Mapping[str, Any] | None = 
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, from_file)
 
+    source = "" if file is None else f"{file}: "
     try:
-        return Layered(**{key: value for key, value in (overrides or {}).items() if value is not None})
+        config = Layered(**{key: value for key, value in (overrides or {}).items() if value is not None})
     except ValidationError as error:
-        source = "" if file is None else f"{file}: "
         raise ConfigError("\n".join(source + _explain(fault) for fault in error.errors())) from None
+    if broken := violations(config.pools, config.tenants):
+        raise ConfigError("\n".join(f"{source}{v.field}: {v.description}" for v in broken))
+    return config
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

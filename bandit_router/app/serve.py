@@ -74,6 +74,8 @@ async def serve(config: Config) -> int:
     try:
         stop = _stop_event()
         try:
+            if not await _store_answers(replica, observer, stop):
+                return EXIT_OK
             server, port = await _start(config, replica, observer)
         except CANNOT_START as error:
             return _refuse(error)
@@ -91,7 +93,6 @@ async def serve(config: Config) -> int:
 
 async def _start(config: Config, replica: Replica, observer: SystemObserver) -> tuple[Server, int]:
     """A listening server over a filled catalog, and its port. Raises one of CANNOT_START."""
-    await _start_services(replica, observer)
     await declare(replica.services.admin, config.pools, config.tenants)
     if config.metrics_port is not None:
         try:
@@ -112,23 +113,34 @@ async def _wait(stop: asyncio.Event, replica: Replica, observer: SystemObserver)
             except (EmbeddedServerError, DataDirectoryInUse) as error:
                 observer.note("embedded_store_not_revived", error=str(error))
                 return EXIT_FAILED
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), STORE_CHECK_S)
+        await _pause(stop, STORE_CHECK_S)
     return EXIT_OK
 
 
-async def _start_services(replica: Replica, observer: SystemObserver) -> None:
-    """Start as soon as the store answers. Raises StoreUnavailable if it does not for START_PATIENCE_S."""
+async def _store_answers(replica: Replica, observer: SystemObserver, stop: asyncio.Event) -> bool:
+    """True as soon as the services could start, False if told to stop before.
+
+    Raises StoreUnavailable if the store does not answer for START_PATIENCE_S.
+    """
     loop = asyncio.get_running_loop()
     give_up_s = loop.time() + START_PATIENCE_S
-    while True:
+    while not stop.is_set():
         try:
-            return await replica.services.start()
+            await replica.services.start()
         except StoreUnavailable as fault:
             if loop.time() > give_up_s:
                 raise
             observer.note("waiting_for_store", why=str(fault))
-            await asyncio.sleep(START_RETRY_S)
+            await _pause(stop, START_RETRY_S)
+        else:
+            return True
+    return False
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Return after `seconds`, or as soon as the server is told to stop."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def _stop_event() -> asyncio.Event:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from bandit_router.adapters.grpc import wire, wire_admin
 from bandit_router.adapters.grpc.event_stream import EventStream
+from bandit_router.adapters.grpc.validation import check
 from bandit_router.adapters.grpc.wire_admin import arm_to_wire, pool_to_wire, tenant_to_wire
 from bandit_router.core.errors import InvalidRequest
 from bandit_router.service.assembly import Services
@@ -60,6 +61,7 @@ class AdminServicer:
         if request.HasField("update_mask"):
             stored = await self._admin.get_pool(pool.pool_id)
             pool = _merged(pool, pool_to_wire(stored.resource, stored.etag), request.update_mask, "pool")
+            check(pb.UpdatePoolRequest(pool=pool))
             etag = etag or stored.etag
         updated = await self._admin.update_pool(wire_admin.pool_from_wire(pool), etag=etag, dry_run=request.dry_run)
         return pb.UpdatePoolResponse(pool=pool_to_wire(updated.resource, updated.etag))
@@ -133,6 +135,7 @@ class AdminServicer:
         if request.HasField("update_mask"):
             stored = await self._admin.get_tenant(tenant.tenant_id)
             tenant = _merged(tenant, tenant_to_wire(stored.resource, stored.etag), request.update_mask, "tenant")
+            check(pb.UpdateTenantRequest(tenant=tenant))
             etag = etag or stored.etag
         updated = await self._admin.update_tenant(
             wire_admin.tenant_from_wire(tenant), etag=etag, dry_run=request.dry_run
