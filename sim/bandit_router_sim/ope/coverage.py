@@ -1,6 +1,6 @@
 """Coverage benchmark: how often the intervals hold the truth, on simulated logs of real outcomes.
 
-    python -m bandit_router_sim.ope.coverage --data LOG.parquet --logs 1000 --write docs/ope-coverage.md
+    python -m bandit_router_sim.ope.coverage --data LOG.parquet --logs 2000 --write docs/ope-coverage.md
 
 Every simulated log draws its requests with replacement from the queries of a full-information log, so the truth is the
 mean over these queries; what is covered is the value over the distribution of requests (see `ope`).
@@ -19,7 +19,7 @@ from bandit_router_sim.ope.coverage_measure import ScenarioCoverage, measure
 from bandit_router_sim.ope.coverage_tables import as_markdown
 from bandit_router_sim.ope.scenarios import scenarios
 
-DEFAULT_LOGS = 1000
+DEFAULT_LOGS = 2000
 DEFAULT_ROWS = 2000
 MEASURED_BELOW = "<!-- measured: everything below is written by the command above -->\n"
 
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--logs", type=int, default=DEFAULT_LOGS, help="simulated logs a scenario")
     parser.add_argument("--rows", type=int, default=DEFAULT_ROWS, help="decisions a log")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first log")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives other logs")
     parser.add_argument("--scenario", default="", help="only scenarios whose name contains this")
     parser.add_argument("--write", type=Path, help="page to put the tables into, in place of the earlier ones")
     return parser

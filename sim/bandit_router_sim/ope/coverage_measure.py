@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
@@ -51,10 +52,14 @@ class ScenarioCoverage:
 
 
 def measure(scenario: Scenario, *, logs: int, rows: int, seed: int = 0) -> ScenarioCoverage:
-    """Simulate `logs` logs of `rows` decisions with seeds from `seed` on, and evaluate each of them, also poor ones."""
+    """Simulate `logs` logs of `rows` decisions and evaluate each of them, also those that would be refused.
+
+    Their seeds come from `seed`, the scenario's name and the number of the log, so that scenarios share no luck.
+    """
     truth_reward, truth_cost = scenario.source.value(scenario.target)
     bound = float(scenario.source.log.costs_usd.max())
-    evaluations = [_evaluate(scenario, rows=rows, seed=seed + index, cost_bound_usd=bound) for index in range(logs)]
+    seeds = [_seed_of(f"{seed}:{scenario.name}:{index}") for index in range(logs)]
+    evaluations = [_evaluate(scenario, rows=rows, seed=own, cost_bound_usd=bound) for own in seeds]
     rewards = [evaluation.reward for evaluation in evaluations if evaluation.reward]
     costs = [evaluation.cost for evaluation in evaluations if evaluation.cost]
     effective = np.array([found.weights.effective_rows for found in rewards if found.weights])
@@ -66,6 +71,10 @@ def measure(scenario: Scenario, *, logs: int, rows: int, seed: int = 0) -> Scena
         reward=_summarise(rewards, truth_reward),
         cost=_summarise(costs, truth_cost),
     )
+
+
+def _seed_of(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "little")
 
 
 def _evaluate(scenario: Scenario, *, rows: int, seed: int, cost_bound_usd: float) -> Evaluation:
