@@ -70,7 +70,7 @@ def _cell(rows: Rows, difference: Difference | None) -> str:
     mark = f" {_MARKS[difference.interval.verdict]}" if difference is not None else ""
     text = f"{_mean(rows, 'reward_mean'):.4f}{mark} · {_mean(rows, 'utilisation'):.2f}"
     refusals, overspend = _mean(rows, "refusals"), _mean(rows, "overspend")
-    text += f" · r{refusals:.0f}" if refusals >= 0.5 else ""
+    text += f" · r{refusals:.1f}" if refusals >= 0.05 else ""
     return text + (f" · +{overspend:.0%}" if overspend >= 0.005 else "")
 
 

@@ -7,6 +7,7 @@ them, so that nothing is fetched. Encoding takes tens of milliseconds per prompt
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from importlib import resources, util
 from pathlib import Path
@@ -43,7 +44,11 @@ def feature_service() -> Any:
     from pareto_bandit.config import DEFAULT_PCA_PATH
     from pareto_bandit.feature_service import FeatureService
 
-    return FeatureService(custom_encoder=_no_text, embedding_dim=ENCODER_DIMENSION, pca_path=DEFAULT_PCA_PATH)
+    service = FeatureService(custom_encoder=_no_text, embedding_dim=ENCODER_DIMENSION, pca_path=DEFAULT_PCA_PATH)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the PCA was pickled by an older scikit-learn; its arrays are all that is read
+        assert service.pca is not None
+    return service
 
 
 def _no_text(prompt: str) -> FloatArray:
