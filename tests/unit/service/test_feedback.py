@@ -347,3 +347,12 @@ async def test_every_refusal_is_an_error_that_callers_can_read() -> None:
     world = await open_world()
     with pytest.raises(RouterError):
         await world.services.feedback.feedback(FeedbackRequest("acme", "nonsense"))
+
+
+async def test_a_duplicate_for_a_tenant_whose_account_is_gone_finds_no_tenant() -> None:
+    world = await open_world()
+    decision_id = (await world.route()).decision.decision_id
+    await world.feedback(decision_id, reward=0.5)
+    await world.store.ledger.close_account("acme")
+    with pytest.raises(ResourceNotFound):
+        await world.feedback(decision_id, reward=0.5)
