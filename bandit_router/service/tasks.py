@@ -14,6 +14,9 @@ REFRESH_S = 0.2
 LEARN_S = 0.1
 SWEEP_S = 1.0
 MAX_BACKOFF_S = 5.0
+CANCEL_AGAIN_S = 0.1
+"""A cancellation can get lost in what a loop waits for: before Python 3.12, `asyncio.wait_for`, which the Redis driver
+sends through, drops one that arrives together with its result. So it is repeated until the loop has ended."""
 
 
 class BackgroundTasks:
@@ -37,9 +40,10 @@ class BackgroundTasks:
 
     async def stop(self) -> None:
         """End the loops; returns when none runs any more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
         self._tasks.clear()
 
 

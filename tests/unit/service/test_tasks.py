@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 
 from bandit_router.adapters.memory import ManualClock
@@ -78,3 +80,23 @@ async def test_the_loops_refresh_learn_and_sweep_by_themselves_until_they_are_st
     assert (await world.budget()).account.held_nusd == 0
     await tasks.stop()
     assert world.clock.next_due_ms is None
+
+
+async def test_a_cancellation_that_gets_lost_on_its_way_is_repeated_until_the_loops_have_ended() -> None:
+    world = await open_world(arms=[SMALL])
+
+    class Sweeper:
+        losses = 0
+
+        async def sweep(self) -> int:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            self.losses += 1
+            return 0
+
+    sweeper = Sweeper()
+    tasks = BackgroundTasks(replace(world.services, sweeper=sweeper))  # type: ignore[arg-type]
+    tasks.start()
+    await world.clock.advance(0)
+    await asyncio.wait_for(tasks.stop(), 5)
+    assert sweeper.losses == 1
