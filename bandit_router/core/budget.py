@@ -2,7 +2,9 @@
 
 The law, at every moment:  limit = free + held + spent,  free >= 0 at every hold.
 `free` is derived and never stored, so the first half cannot be broken by a forgotten update; `held` may never be
-negative; `overrun` counts what bills exceeded their holds, the only way in which free can fall below zero.
+negative; `overrun` counts what bills exceeded their holds. Free falls below zero by that, by a limit lowered below
+what is gone, and where a bill comes after its hold has been released and held anew by others: a correction upwards, or
+usage after a cancellation or a released expiry.
 """
 
 from __future__ import annotations
