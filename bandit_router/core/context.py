@@ -38,6 +38,9 @@ def build_context(
 
 BYTES_PER_TOKEN = 4
 TEMPLATE_TOKENS = 16
+UNSEEN_PROMPT_TOKENS = 256
+MOST_UNSEEN_PROMPT_TOKENS = 8_192
+"""For a vector that comes without text and without a token count: what to expect of its prompt, and to hold for."""
 
 
 def expected_prompt_tokens(text_bytes: int) -> int:

@@ -119,7 +119,8 @@ def propensities_of(decision: Decision, *, last_round: Round) -> dict[str, float
         carried *= sum(p for a, p in zip(draw.arms, draw.probabilities, strict=True) if a not in nxt.arms)
     for arm, probability in zip(last_round.arms, last_round.probabilities, strict=True):
         totals[arm] += carried * probability
-    return {quotes[arm].arm_id: total for arm, total in totals.items() if total > 0.0}
+    whole = sum(totals.values())
+    return {quotes[arm].arm_id: min(1.0, total / whole) for arm, total in totals.items() if total > 0.0}
 
 
 def arms_that_fit(decision: Decision, *, free_nusd: int) -> tuple[int, ...]:

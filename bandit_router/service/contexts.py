@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.choice import Query
-from bandit_router.core.context import build_context, expected_prompt_tokens, most_prompt_tokens
+from bandit_router.core.context import (
+    MOST_UNSEEN_PROMPT_TOKENS,
+    UNSEEN_PROMPT_TOKENS,
+    build_context,
+    expected_prompt_tokens,
+    most_prompt_tokens,
+)
 from bandit_router.core.errors import InvalidRequest
 from bandit_router.core.projection import (
     Float32Array,
@@ -65,16 +71,14 @@ class ContextBuilder:
         projection = self._projection(pool, handle)
         embedding = await self._embedding(handle, request)
         projected = projection.apply(embedding[None, :])[0]
-        text_bytes = len((request.query or "").encode())
-        tokens = request.prompt_tokens
-        expected = expected_prompt_tokens(text_bytes) if tokens is None else tokens
+        expected, most = _prompt_tokens(request)
         context = build_context(
             projected, prompt_tokens=expected, names=pool.features, features=_checked_features(pool, request)
         )
         query = Query(
             context=context.astype(np.float64),
             prompt_tokens=expected,
-            most_prompt_tokens=most_prompt_tokens(text_bytes) if tokens is None else tokens,
+            most_prompt_tokens=most,
             max_output_tokens=request.max_output_tokens,
             allowed_arm_ids=frozenset(request.allowed_arm_ids),
             max_cost_nusd=request.max_cost_nusd,
@@ -168,6 +172,16 @@ class TextBatcher:
         for (_, future), row in zip(batch, rows, strict=True):
             if not future.done():
                 future.set_result(row)
+
+
+def _prompt_tokens(request: RouteRequest) -> tuple[int, int]:
+    """The expected count, and the bound that holds are made for."""
+    if request.prompt_tokens is not None:
+        return request.prompt_tokens, request.prompt_tokens
+    if request.query is None:
+        return UNSEEN_PROMPT_TOKENS, MOST_UNSEEN_PROMPT_TOKENS
+    text_bytes = len(request.query.encode())
+    return expected_prompt_tokens(text_bytes), most_prompt_tokens(text_bytes)
 
 
 def _caller_embedding(encoder: Encoder, request: RouteRequest) -> Float32Array:

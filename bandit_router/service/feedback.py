@@ -61,7 +61,8 @@ class FeedbackService:
             for _ in range(MAX_COMMITS):
                 reply = await self._attempt(tenant, request)
                 if reply is not None:
-                    self._pacer.observe(tenant.tenant_id, reply.budget)
+                    if reply.budget.account.decisions:  # none: the account that paid is closed, this one is another
+                        self._pacer.observe(tenant.tenant_id, reply.budget)
                     return reply
         except StoreUnavailable as fault:
             raise StoreAway(str(fault)) from fault

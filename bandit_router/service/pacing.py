@@ -70,12 +70,11 @@ class Pacer:
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
 
     async def price(
-        self, tenant: Tenant, window: Window, served: ServedPool, query: Query, *, now_ms: int
+        self, tenant: Tenant, window: Window, served: ServedPool, query: Query, *, now_ms: int, rehearse: bool = False
     ) -> PriceMark:
-        """The mark of the price in force for this decision, re-solved if it is due.
+        """The mark of the price in force for this decision, re-solved if it is due; a rehearsal leaves no trace.
 
-        Raises StoreUnavailable and AccountMissing when the tenant's state
-        has to be read first.
+        Raises StoreUnavailable and AccountMissing when the tenant's state has to be read first.
         """
         if tenant.budget_policy == "none" or not served.has_live_arms:
             return PriceMark(0.0, 0, served.model.version)
@@ -83,9 +82,15 @@ class Pacer:
         if pace is None or pace.budget.window.start_ms != window.start_ms:
             pace = await self._load(tenant, window, pace, revision=served.revision, now_ms=now_ms)
         self._paces.move_to_end(tenant.tenant_id)
-        if _is_due(pace, tenant, served, now_ms=now_ms):
-            _solve(pace, tenant, served, query, now_ms=now_ms)
-        return pace.mark
+        if not _is_due(pace, tenant, served, now_ms=now_ms):
+            return pace.mark
+        mark = _solve(pace, tenant, served, query, now_ms=now_ms)
+        if not rehearse:
+            pace.mark = mark
+            pace.revision = served.revision
+            pace.limit_nusd = pace.budget.account.limit_nusd
+            pace.solved_ms = now_ms
+        return mark
 
     def decided(self, tenant_id: str, sample: Sample) -> None:
         """A decision was recorded: its query joins the reservoir."""
@@ -94,9 +99,11 @@ class Pacer:
             pace.recent.appendleft(sample)
 
     def observe(self, tenant_id: str, budget: BudgetState) -> None:
-        """The window's account as just seen in the store."""
+        """The window's account as just seen in the store; one from before the last decision seen is old news."""
         pace = self._paces.get(tenant_id)
-        if pace is not None and pace.budget.window.start_ms == budget.window.start_ms:
+        if pace is None or pace.budget.window.start_ms != budget.window.start_ms:
+            return
+        if budget.account.decisions >= pace.budget.account.decisions:
             pace.budget = budget
 
     def forget(self, tenant_id: str) -> None:
@@ -131,7 +138,7 @@ def _is_due(pace: _Pace, tenant: Tenant, served: ServedPool, *, now_ms: int) -> 
     return is_forecast and now_ms - pace.solved_ms >= FORECAST_MS
 
 
-def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> None:
+def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> PriceMark:
     account, window = pace.budget.account, pace.budget.window
     horizon = calls_left(
         expected_calls=tenant.expected_calls,
@@ -146,10 +153,7 @@ def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now
         weigh=served.weigh,
         hint=pace.mark.price_per_usd,
     )
-    pace.mark = PriceMark(price, account.decisions, served.model.version)
-    pace.revision = served.revision
-    pace.limit_nusd = account.limit_nusd
-    pace.solved_ms = now_ms
+    return PriceMark(price, account.decisions, served.model.version)
 
 
 def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:

@@ -81,7 +81,7 @@ class RouteService:
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()
         window = window_at(tenant.window, now_ms)
-        mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms)
+        mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
         price = mark.price_per_usd
         return Plan(
             decision_id=make_decision_id(

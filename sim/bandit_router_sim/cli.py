@@ -14,8 +14,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from bandit_router_sim.cli_compare import compare
+from bandit_router_sim.cli_logs import convert, describe, validate
+from bandit_router_sim.cli_ope import ope
 from bandit_router_sim.logs.canonical import read_full_log
-from bandit_router_sim.logs.errors import BadRow
+from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.replay.material import UnusableForReplay, prepare
 from bandit_router_sim.replay.setting import POLICIES, Material, Policy
 from bandit_router_sim.replay.sweep import settings_of, sweep
@@ -30,9 +33,11 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root() -> None:
-    """Keep `replay` a command of its own."""
+app.command()(compare)
+app.command()(ope)
+app.command()(validate)
+app.command()(describe)
+app.command()(convert)
 
 
 @app.command()
@@ -71,7 +76,7 @@ def _material(path: Path, *, encoder: str, arms: list[str], skip_bad: bool, cons
     try:
         log, skipped = read_full_log(path, skip_bad=skip_bad)
         material = prepare(log, encoder_id=encoder, arm_ids=arms)
-    except (BadRow, UnusableForReplay, KeyError) as error:
+    except (LogError, UnusableForReplay, KeyError) as error:
         console.print(str(error), style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
     left_out = len(log) - len(material.log)

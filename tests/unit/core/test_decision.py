@@ -154,3 +154,11 @@ def test_only_arms_of_the_last_round_may_fit() -> None:
 def test_a_decision_tells_its_arm_and_hold() -> None:
     decision = make_decision(quotes=quotes_of([10, 20], [0.1, 0.2]), chosen=1)
     assert (decision.arm_id, decision.hold_nusd, decision.quote.score) == ("arm1", 20, 0.2)
+
+
+def test_rounding_never_makes_a_certain_arm_more_than_certain() -> None:
+    """0.1 + 0.2 + 0.7 of dearer arms that did not fit are all carried over to the one that did."""
+    quotes = tuple(make_quote(name) for name in ("a", "b", "c", "d"))
+    first = Round((0, 1, 2, 3), (0.1, 0.2, 0.7, 2.2e-16))
+    decision = make_decision(quotes=quotes, rounds=(first,), chosen=3)
+    assert propensities_of(decision, last_round=Round((3,), (1.0,))) == {"d": 1.0}

@@ -224,3 +224,10 @@ async def test_a_slow_encoder_in_time_gives_the_same_context_as_a_fast_one() -> 
     fast, _ = await builder.build(make_pool(), RouteRequest("acme", query="x"))
     assert (slow.context == fast.context).all()
     await builder.close()
+
+
+async def test_a_vector_without_a_token_count_is_held_for_as_a_long_prompt() -> None:
+    builder = await make_builder()
+    request = RouteRequest("acme", embedding=(0.5,) * DIMENSION, embedding_encoder_id="vectors")
+    query, _ = await builder.build(make_pool(encoder_id="vectors"), request)
+    assert (query.prompt_tokens, query.most_prompt_tokens) == (256, 8192)

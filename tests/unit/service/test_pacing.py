@@ -248,3 +248,20 @@ async def test_the_reservoir_keeps_the_latest_queries() -> None:
     assert recent[0].prompt_tokens == RECENT_CONTEXTS + 9
     stored = [Sample.unpack(data) for data in await world.store.ledger.recent_contexts("acme")]
     assert [s.prompt_tokens for s in stored] == [s.prompt_tokens for s in recent]
+
+
+async def test_dry_runs_leave_the_prices_of_real_decisions_as_they_would_have_been() -> None:
+    plain, rehearsed = (await watched_world(), await watched_world())
+    for index in range(40):
+        await rehearsed[0].route(f"rehearsal {index}", dry_run=True)
+        for world, _ in (plain, rehearsed):
+            await world.route(f"query {index}", request_id=f"r{index}")
+    assert rehearsed[1].prices == plain[1].prices
+
+
+async def test_an_account_from_before_the_last_decision_seen_is_old_news() -> None:
+    world, _ = await watched_world()
+    replies = [await world.route(f"query {index}") for index in range(4)]
+    pacer = world.services.route._pacer
+    pacer.observe("acme", replies[0].budget)
+    assert pacer._paces["acme"].budget == replies[3].budget
