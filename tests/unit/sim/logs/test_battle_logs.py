@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bandit_router_sim.logs.battles import COLUMNS, IS_WINNER, read_battles
 from bandit_router_sim.logs.columns import IS_SET, IS_TEXT
 from bandit_router_sim.logs.errors import BadRow, UnusableLog
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 words = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=8)
 battle_rows = st.lists(

@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
 from bandit_router_sim.logs.canonical import read_full_log, write_full_log
 from bandit_router_sim.logs.columns import COST, IS_ID, IS_TEXT, IS_UNIQUE, SCORE, TOKENS
 from bandit_router_sim.logs.errors import BadRow, UnusableLog
 from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.logs.tables import AS_MANY_CELLS, ONE_OBJECT_A_LINE
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 Row = dict[str, Any]
 

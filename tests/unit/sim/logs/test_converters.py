@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from bandit_router_sim.logs.battles import Battles
 from bandit_router_sim.logs.columns import COST, IS_UNIQUE, SCORE
 from bandit_router_sim.logs.converters import CONVERTERS, chatbot_arena, llmrouterbench, paretobandit, routellm, sprout

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bandit_router_sim.logs import decision_events as de
-from bandit_router_sim.logs.decisions import DecisionLog
-from bandit_router_sim.logs.errors import BadRow, UnusableLog
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bandit_router.v1 import events_pb2, resources_pb2
+from bandit_router_sim.logs import decision_events as de
+from bandit_router_sim.logs.decisions import DecisionLog
+from bandit_router_sim.logs.errors import BadRow, UnusableLog
 
 START_MS = 1_760_000_000_000
 CHANGES = {

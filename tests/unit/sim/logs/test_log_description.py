@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from bandit_router_sim.logs.describe import MixPoint, describe, render_table
-from bandit_router_sim.logs.full import FloatArray, FullLog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from bandit_router_sim.logs.describe import MixPoint, describe, render_table
+from bandit_router_sim.logs.full import FloatArray, FullLog
 
 NAN = np.nan
 

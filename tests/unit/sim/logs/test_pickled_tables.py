@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from bandit_router_sim.logs.converters import CONVERTERS
 from bandit_router_sim.logs.converters.pandas_pickle import read_frame
 from bandit_router_sim.logs.errors import LogError, UnusableLog
 from bandit_router_sim.logs.full import FullLog
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 routerbench = CONVERTERS["routerbench"]
 

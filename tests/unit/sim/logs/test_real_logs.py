@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.logs.battles import read_battles
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.converters import paretobandit

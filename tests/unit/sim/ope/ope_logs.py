@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from bandit_router_sim.logs.decisions import DecisionLog, FloatArray
 from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.ope.estimators import Rows
 from bandit_router_sim.ope.policies import PricedPolicy, TargetPolicy, uniform_mix
 from bandit_router_sim.ope.synthesis import Population, population, simulate
-
 from tests.builders import generator
 
 ARMS = ("small", "middle", "large")

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.logs.canonical import write_full_log
 from bandit_router_sim.ope.coverage import MEASURED_BELOW, main, write_measured
 from bandit_router_sim.ope.coverage_measure import measure
 from bandit_router_sim.ope.scenarios import scenarios, simple_contexts
-
 from tests.unit.sim.ope.ope_logs import full_log
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.logs.decisions import DecisionLog
 from bandit_router_sim.ope.diagnostics import (
     calibration,
@@ -14,7 +15,6 @@ from bandit_router_sim.ope.diagnostics import (
 )
 from bandit_router_sim.ope.estimators import Rows
 from bandit_router_sim.ope.policies import PricedPolicy, Situations, fixed_arm
-
 from tests.builders import generator
 from tests.unit.sim.ope.ope_logs import ARMS, random_rows, small_log
 

@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bandit_router_sim.ope.estimators import (
     ESTIMATORS,
     Estimate,
@@ -21,9 +24,6 @@ from bandit_router_sim.ope.estimators import (
     snips,
     switch_dr,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import FEW, PROPERTY, generator
 from tests.unit.sim.ope.ope_logs import random_rows
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.ope.comparison import compare
 from bandit_router_sim.ope.estimators import ESTIMATORS
 from bandit_router_sim.ope.evaluate import OutcomeEvaluation, evaluate
@@ -12,7 +13,6 @@ from bandit_router_sim.ope.missing import rows_of
 from bandit_router_sim.ope.policies import PricedPolicy, Situations, TargetPolicy, fixed_arm, logging_policy
 from bandit_router_sim.ope.prepare import Options, prepare
 from bandit_router_sim.ope.synthesis import simulate
-
 from tests.unit.sim.ope.ope_logs import (
     ARMS,
     LARGE_USD,

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.ope.frontier import frontier
 from bandit_router_sim.ope.policies import PricedPolicy
 from bandit_router_sim.ope.prepare import Options
-
 from tests.unit.sim.ope.ope_logs import small_log, small_population, uniform_log
 
 PRICES = (0.0, 5.0, 20.0, 60.0, 200.0, 1000.0)

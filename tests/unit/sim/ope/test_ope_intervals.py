@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bandit_router_sim.ope.estimators import dr, ips, snips
 from bandit_router_sim.ope.intervals import (
     bernstein_interval,
@@ -17,9 +20,6 @@ from bandit_router_sim.ope.intervals import (
     percentile_interval,
     sequence_interval,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import PROPERTY, generator
 from tests.unit.sim.ope.ope_logs import random_rows
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
+
 from bandit_router_sim.ope.missing import (
     SMALLEST_CHANCE,
     ages_ms,
@@ -13,8 +15,6 @@ from bandit_router_sim.ope.missing import (
     observe,
     rows_of,
 )
-from scipy.special import expit
-
 from tests.builders import generator
 from tests.unit.sim.ope.ope_logs import small_log, with_rewards
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.ope.outcome_models import (
     COST,
     REWARD,
@@ -12,7 +13,6 @@ from bandit_router_sim.ope.outcome_models import (
     folds_of,
     predictable,
 )
-
 from tests.builders import generator
 from tests.unit.sim.ope.ope_logs import small_log
 

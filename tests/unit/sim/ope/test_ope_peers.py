@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.logs.decisions import DecisionLog, FloatArray
 from bandit_router_sim.ope.estimators import Rows, dm, dr, ips, snips
 from bandit_router_sim.ope.policies import Situations
-
 from tests.unit.sim.ope.ope_logs import ARMS, TARGET, small_log
 
 NEEDED = "the cross-check needs two packages: pip install coba==8.1.0 vowpalwabbit==9.11.9"

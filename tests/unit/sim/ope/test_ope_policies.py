@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bandit_router.core.exploration import inverse_gap_weights
 from bandit_router_sim.ope.policies import (
     FixedMix,
     PricedPolicy,
@@ -11,10 +15,6 @@ from bandit_router_sim.ope.policies import (
     logging_policy,
     uniform_mix,
 )
-from hypothesis import given
-from hypothesis import strategies as st
-
-from bandit_router.core.exploration import inverse_gap_weights
 from tests.builders import PROPERTY, generator
 from tests.unit.sim.ope.ope_logs import ARMS, small_log
 

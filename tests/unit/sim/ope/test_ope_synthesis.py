@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from bandit_router_sim.ope.policies import fixed_arm
 from bandit_router_sim.ope.synthesis import simulate
-
 from tests.builders import SMALLEST_P_VALUE, chi_square_p_value
 from tests.unit.sim.ope.ope_logs import ARMS, LOGGING, full_log, small_population
 
