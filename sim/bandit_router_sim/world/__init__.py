@@ -1,0 +1,1 @@
+"""The whole service from one seed: replicas, tenants, faults and interleaving, watched by independent checkers."""

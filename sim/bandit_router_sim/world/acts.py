@@ -1,0 +1,54 @@
+"""What somebody is doing in the world, and what the checkers have seen of it so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from bandit_router.core.decision import Decision
+from bandit_router.core.outcomes import Outcome
+from bandit_router.ports.ledger import BudgetState
+from bandit_router.service.messages import FeedbackRequest, RouteRequest
+
+
+class ActKind(Enum):
+    """Kinds of acts. Only FEEDBACK and SWEEP may end a hold."""
+
+    ROUTE = "route"
+    FEEDBACK = "feedback"
+    SWEEP = "sweep"
+    LEARN = "learn"
+    REFRESH = "refresh"
+    ADMIN = "admin"
+    BUDGET = "budget"
+    START = "start"
+    STOP = "stop"
+
+
+@dataclass(slots=True, eq=False)
+class Act:
+    """One act on one replica. The lower half is written by the checkers as its store calls take effect."""
+
+    kind: ActKind
+    name: str
+    replica: str
+    route: RouteRequest | None = None
+    feedback: FeedbackRequest | None = None
+    oldest_view: int = 0
+    """Catalog version that the replica had taken over completely when the act began."""
+
+    holds: int = 0
+    commits: int = 0
+    misfit: Decision | None = None
+    misfit_free_nusd: int = 0
+    shown: BudgetState | None = None
+    """What the ledger last told about the budget."""
+
+    read: Outcome | None = None
+    """The outcome last read, and None if there was no record."""
+
+    read_of: Decision | None = None
+    committed: BudgetState | None = None
+    """Answer to the last commit since then."""
+
+    seen_version: int = 0
