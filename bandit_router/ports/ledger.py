@@ -183,6 +183,10 @@ class Ledger(Protocol):
         """The record, or None if there is none (any more)."""
         ...
 
+    async def find(self, tenant_id: str, request_id: str) -> DecisionRecord | None:
+        """The record of the decision that this request id has, or None if it has none (any more)."""
+        ...
+
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """Store the outcome, move the money and append the joined event; None if the revision has moved on."""
         ...

@@ -11,7 +11,7 @@ from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import ABSENT, ANY_VERSION, Catalog, Document, Kind, VersionConflict
 from bandit_router.ports.encoder import EncoderError
 from bandit_router.ports.events import EventLog
-from bandit_router.ports.ledger import Ledger
+from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.directory import Directory
@@ -145,10 +145,22 @@ class AdminService:
         await self._check_tenant(tenant)
         if dry_run:
             return await self._create(Kind.TENANT, tenant.tenant_id, tenant, dry_run=True)
-        if await self._catalog.get(Kind.TENANT, tenant.tenant_id) is not None:
-            raise AlreadyExists("tenant", tenant.tenant_id)
+        try:
+            stored = await self._create(Kind.TENANT, tenant.tenant_id, tenant, dry_run=False)
+        except AlreadyExists:
+            await self._complete_creation(tenant.tenant_id)
+            raise
+        await self._ledger.close_account(tenant.tenant_id)  # what a deletion cut short may have left
         await self._ledger.open_account(tenant.tenant_id, tenant.limit_nusd)
-        return await self._create(Kind.TENANT, tenant.tenant_id, tenant, dry_run=False)
+        return stored
+
+    async def _complete_creation(self, tenant_id: str) -> None:
+        """Open the account of a tenant whose creation was cut short before it."""
+        try:
+            await self._ledger.base_limit(tenant_id)
+        except AccountMissing:
+            stored = _stored(await self._document(Kind.TENANT, tenant_id), decode_tenant)
+            await self._ledger.open_account(tenant_id, stored.resource.limit_nusd)
 
     async def get_tenant(self, tenant_id: str) -> Stored[Tenant]:
         """The tenant, with the limit in force. Raises ResourceNotFound."""

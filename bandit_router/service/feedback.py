@@ -22,7 +22,6 @@ from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, Transition, apply_feedback
 from bandit_router.core.partition import decision_time_ms
 from bandit_router.core.resources import Tenant
-from bandit_router.core.windows import Window, window_at
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import (
     AccountMissing,
@@ -35,13 +34,16 @@ from bandit_router.ports.ledger import (
 from bandit_router.service.directory import Directory
 from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
 from bandit_router.service.pacing import Pacer
-from bandit_router.service.route import KEEP_RECORDS_MS
+from bandit_router.service.route import KEEP_RECORDS_MS, charged_window
 
 MAX_COMMITS = 32
 """Attempts to commit one report; each failure means that another report on the same decision went through."""
 
 MAX_IDEMPOTENCY_KEYS = 64
 """Reports with a key of their own that one decision takes."""
+
+MAX_METRICS = 64
+"""Further outcome dimensions that one decision keeps, over all its reports."""
 
 
 class FeedbackService:
@@ -75,7 +77,7 @@ class FeedbackService:
         record = await self._read(request)
         decision, before = decode_decision(record.decision), decode_outcome(record.outcome)
         transition = apply_feedback(before, make_feedback(request, decision))
-        _check_keys(transition)
+        _check_size(transition.outcome)
         if transition.changed:
             budget = await self._ledger.commit(
                 make_commit(decision, record, before, transition, recorded_ms=self._clock.now_ms())
@@ -103,14 +105,8 @@ class FeedbackService:
         raise DecisionNotFound(request.decision_id)
 
     async def _budget(self, tenant: Tenant, decision: Decision) -> BudgetState:
-        window = window_of(tenant, decision)
+        window = charged_window(tenant, decision)
         return await self._ledger.budget(tenant.tenant_id, window, carry_over=tenant.window.carry_over)
-
-
-def window_of(tenant: Tenant, decision: Decision) -> Window:
-    """The window that the decision was charged to, also after the tenant's rule has changed."""
-    window = window_at(tenant.window, decision.decided_ms)
-    return window if window.start_ms == decision.window_start_ms else Window(start_ms=decision.window_start_ms)
 
 
 def make_commit(
@@ -169,6 +165,10 @@ def check_feedback(request: FeedbackRequest) -> None:
     for name, value in request.metrics.items():
         if not math.isfinite(value):
             violations.append(FieldViolation(f"metrics[{name}]", f"must be finite, got {value}"))
+    if request == FeedbackRequest(request.tenant_id, request.decision_id, idempotency_key=request.idempotency_key):
+        violations.append(
+            FieldViolation("usage", "a report must give usage, a reward, an outcome, metrics or latency_ms")
+        )
     if request.usage is not None:
         violations.extend(_usage_violations(request.usage))
     if violations:
@@ -182,6 +182,8 @@ def _usage_violations(usage: Usage) -> list[FieldViolation]:
         "cached_input_tokens": usage.cached_input_tokens,
         "cost_nusd": usage.cost_nusd,
     }
+    if all(value is None for value in values.values()):
+        return [FieldViolation("usage", "must give tokens or cost_nusd; leave it out if the bill is not known yet")]
     violations = [
         FieldViolation(f"usage.{name}", f"must be between 0 and {MAX_LIMIT_NUSD}, got {value}")
         for name, value in values.items()
@@ -192,9 +194,11 @@ def _usage_violations(usage: Usage) -> list[FieldViolation]:
     return violations
 
 
-def _check_keys(transition: Transition) -> None:
-    if len(transition.outcome.idempotency_keys) > MAX_IDEMPOTENCY_KEYS:
+def _check_size(outcome: Outcome) -> None:
+    if len(outcome.idempotency_keys) > MAX_IDEMPOTENCY_KEYS:
         raise InvalidRequest.of("idempotency_key", f"a decision takes at most {MAX_IDEMPOTENCY_KEYS} of them")
+    if len(outcome.metrics) > MAX_METRICS:
+        raise InvalidRequest.of("metrics", f"a decision takes at most {MAX_METRICS} of them")
 
 
 def _released_nusd(outcome: Outcome) -> int:

@@ -12,8 +12,8 @@ from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
 from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibleArm, ResourceNotFound, StoreAway
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.partition import ENTROPY_BYTES, make_decision_id
-from bandit_router.core.resources import ExpiryPolicy
-from bandit_router.core.windows import window_at
+from bandit_router.core.resources import ExpiryPolicy, Tenant
+from bandit_router.core.windows import Window, window_at
 from bandit_router.ports.clock import Clock, Entropy
 from bandit_router.ports.ledger import (
     AccountMissing,
@@ -63,15 +63,40 @@ class RouteService:
     async def route(self, request: RouteRequest) -> RouteReply:
         """Choose an arm, hold its money and record the decision. Raises RouterError; then nothing was held."""
         try:
-            plan = await self._plan(request)
-            decision = plan.first_draw(_feasible(plan))
-            if request.dry_run:
-                return await self._rehearse(plan, decision)
-            return await self._place(plan, decision)
+            return await self._decide(request)
+        except (NoFeasibleArm, ResourceNotFound):
+            earlier = await self._earlier(request)
+            if earlier is None:
+                raise
+            return earlier
         except StoreUnavailable as fault:
             raise StoreAway(str(fault)) from fault
         except AccountMissing:
             raise ResourceNotFound("tenant", request.tenant_id) from None
+
+    async def _decide(self, request: RouteRequest) -> RouteReply:
+        plan = await self._plan(request)
+        decision = plan.first_draw(_feasible(plan))
+        if request.dry_run:
+            return await self._rehearse(plan, decision)
+        return await self._place(plan, decision)
+
+    async def _earlier(self, request: RouteRequest) -> RouteReply | None:
+        """The decision that the request id has from a time when the pool could still answer it."""
+        if not request.request_id or request.dry_run:
+            return None
+        try:
+            tenant = await self._directory.tenant(request.tenant_id)
+            record = await self._ledger.find(tenant.tenant_id, request.request_id)
+            if record is None:
+                return None
+            decision = decode_decision(record.decision)
+            budget = await self._ledger.budget(
+                tenant.tenant_id, charged_window(tenant, decision), carry_over=tenant.window.carry_over
+            )
+        except (StoreUnavailable, AccountMissing, ResourceNotFound):
+            return None
+        return make_reply(decision, budget, free_nusd=record.free_nusd)
 
     async def _plan(self, request: RouteRequest) -> Plan:
         _check_input(request)
@@ -150,6 +175,12 @@ def exact_propensities(decision: Decision, *, free_nusd: int) -> dict[str, float
         weigh = weigher(decision.exploration, decision.exploration_scale)
         last = weigh_round(decision.quotes, fitting, weigh)
     return propensities_of(decision, last_round=last)
+
+
+def charged_window(tenant: Tenant, decision: Decision) -> Window:
+    """The window that the decision was charged to, also after the tenant's rule has changed."""
+    window = window_at(tenant.window, decision.decided_ms)
+    return window if window.start_ms == decision.window_start_ms else Window(start_ms=decision.window_start_ms)
 
 
 def _feasible(plan: Plan) -> tuple[int, ...]:

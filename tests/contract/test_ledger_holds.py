@@ -280,3 +280,11 @@ async def test_a_bill_for_a_closed_and_reopened_account_moves_no_money(ledger, n
     await give(ledger, Feedback(bill=Bill(3)), now_ms)
     assert await budget_of(ledger) == before
     assert (await ledger.read(TENANT, "d1")).revision == 1
+
+
+async def test_a_request_id_finds_its_decision_and_no_other(ledger, now_ms):
+    await ledger.open_account(TENANT, 100)
+    held = await ledger.hold(hold_request(now_ms, hold_nusd=10, request_id="r1"))
+    assert await ledger.find(TENANT, "r1") == held.record
+    assert await ledger.find(TENANT, "r2") is None
+    assert await ledger.find("another", "r1") is None

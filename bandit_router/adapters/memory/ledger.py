@@ -106,6 +106,11 @@ class MemoryLedger:
         stored = self._live((tenant_id, decision_id))
         return None if stored is None else stored.record
 
+    async def find(self, tenant_id: str, request_id: str) -> DecisionRecord | None:
+        """See `Ledger.find`."""
+        stored = self._requested(tenant_id, request_id)
+        return None if stored is None else stored.record
+
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """See `Ledger.commit`."""
         stored = self._live((commit.tenant_id, commit.decision_id))
@@ -190,11 +195,12 @@ class MemoryLedger:
 
     def _known(self, request: HoldRequest) -> _Stored | None:
         """The decision that this request (or decision) id has already."""
-        if request.request_id:
-            decision_id, expires_ms = self._requests.get((request.tenant_id, request.request_id), ("", 0))
-            if expires_ms > self._clock.now_ms():
-                return self._live((request.tenant_id, decision_id))
-        return self._live((request.tenant_id, request.decision_id))
+        requested = self._requested(request.tenant_id, request.request_id) if request.request_id else None
+        return requested or self._live((request.tenant_id, request.decision_id))
+
+    def _requested(self, tenant_id: str, request_id: str) -> _Stored | None:
+        decision_id, expires_ms = self._requests.get((tenant_id, request_id), ("", 0))
+        return self._live((tenant_id, decision_id)) if expires_ms > self._clock.now_ms() else None
 
     def _live(self, key: _Key) -> _Stored | None:
         stored = self._records.get(key)

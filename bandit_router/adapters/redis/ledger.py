@@ -76,6 +76,11 @@ class RedisLedger:
         fields = await self._client.call(plain("HMGET", key, "d", "o", "free", "rev"))
         return None if fields[0] is None else records.decision_record(fields)
 
+    async def find(self, tenant_id: str, request_id: str) -> DecisionRecord | None:
+        """See `Ledger.find`."""
+        decision_id = await self._client.call(plain("GET", keys.request(tenant_id, request_id)))
+        return None if decision_id is None else await self.read(tenant_id, decision_id.decode())
+
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """See `Ledger.commit`."""
         fields = await self._client.call(_commit_command(commit))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bandit_router.core.budget import Account
 from bandit_router.core.errors import AlreadyExists, Conflict, InvalidRequest, ResourceInUse, ResourceNotFound
 from bandit_router.core.resources import WindowKind, WindowRule
 from bandit_router.service import admin
@@ -302,3 +303,18 @@ async def test_what_does_not_exist_is_not_found() -> None:
     ):
         with pytest.raises(ResourceNotFound):
             await missing
+
+
+async def test_a_new_tenant_does_not_inherit_the_account_of_one_whose_deletion_was_cut_short() -> None:
+    world = await open_world()
+    await world.store.ledger.open_account("late", 5)
+    await world.services.admin.create_tenant(make_tenant("late", limit_nusd=10**9), dry_run=False)
+    assert (await world.budget("late")).account == Account(limit_nusd=10**9)
+
+
+async def test_creating_a_tenant_again_completes_a_creation_that_was_cut_short() -> None:
+    world = await open_world()
+    await world.store.ledger.close_account("acme")
+    with pytest.raises(AlreadyExists):
+        await world.services.admin.create_tenant(make_tenant("acme"), dry_run=False)
+    assert (await world.budget("acme")).account.limit_nusd == make_tenant("acme").limit_nusd

@@ -356,3 +356,22 @@ async def test_a_duplicate_for_a_tenant_whose_account_is_gone_finds_no_tenant() 
     await world.store.ledger.close_account("acme")
     with pytest.raises(ResourceNotFound):
         await world.feedback(decision_id, reward=0.5)
+
+
+@pytest.mark.parametrize("report", [{}, {"usage": Usage()}, {"idempotency_key": "k"}])
+async def test_a_report_that_says_nothing_is_refused_and_frees_no_hold(report: dict[str, Any]) -> None:
+    world = await open_world()
+    reply = await world.route()
+    with pytest.raises(InvalidRequest) as refused:
+        await world.feedback(reply.decision.decision_id, **report)
+    assert refused.value.violations[0].field == "usage"
+    assert (await world.budget()).account == reply.budget.account
+
+
+async def test_a_decision_keeps_only_so_many_metrics() -> None:
+    world = await open_world()
+    decision_id = (await world.route()).decision.decision_id
+    await world.feedback(decision_id, metrics={f"m{n}": 1.0 for n in range(60)})
+    with pytest.raises(InvalidRequest):
+        await world.feedback(decision_id, metrics={f"n{n}": 1.0 for n in range(5)})
+    assert len((await world.outcome(decision_id)).metrics) == 60
