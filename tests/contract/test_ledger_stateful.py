@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from conftest import STORE_TIMEOUT_S, flush
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,6 +27,7 @@ from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Billing, Feedback, OutcomeKind, apply_feedback, expire
 from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import AccountMissing, Held
+from tests.conftest import STORE_TIMEOUT_S, flush
 
 TENANT = "acme"
 LIMIT_NUSD = 100

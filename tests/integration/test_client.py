@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import fill
 from server_process import ServerProcess
 
 from bandit_router import AsyncRouterClient, Route, Router, RouterClient, RouterError
@@ -26,6 +25,7 @@ from bandit_router.errors import (
     RouterUnreachable,
     StoreAway,
 )
+from tests.integration.conftest import fill
 
 MADE_LONG_AGO = "p14-018b76daa800-gvlneajblkg6wcxfsa4657prqy"
 

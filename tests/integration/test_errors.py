@@ -32,7 +32,7 @@ def route(**fields: object) -> router_pb2.RouteRequest:
 
 
 def feedback(**fields: object) -> router_pb2.FeedbackRequest:
-    return router_pb2.FeedbackRequest(**{"tenant_id": "acme", "decision_id": NEVER_MADE, **fields})  # type: ignore[arg-type]
+    return router_pb2.FeedbackRequest(**{"tenant_id": "acme", "decision_id": NEVER_MADE, "reward": 0.5, **fields})  # type: ignore[arg-type]
 
 
 def put_arm(**fields: object) -> admin_pb2.PutArmRequest:
@@ -69,6 +69,8 @@ INVALID: list[tuple[str, Message, str]] = [
     ("Feedback", feedback(reward=1.1), "reward"),
     ("Feedback", feedback(metrics={"m": math.nan}), "metrics[m]"),
     ("Feedback", feedback(usage={"cost_nusd": -1}), "usage.cost_nusd"),
+    ("Feedback", feedback(usage={}), "usage"),
+    ("Feedback", router_pb2.FeedbackRequest(tenant_id="acme", decision_id=NEVER_MADE), "usage"),
     ("Feedback", feedback(usage={"input_tokens": 1, "cached_input_tokens": 2}), "usage.cached_input_tokens"),
     ("Feedback", feedback(outcome=99), "outcome"),
     ("RouteBatch", router_pb2.RouteBatchRequest(), "requests"),

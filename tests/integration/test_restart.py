@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from conftest import fill
 from server_process import ServerProcess, settled_dump, wait_until
 from test_server import free_port
 
 from bandit_router import Route, RouterClient
 from bandit_router.client_messages import FeedbackResult, RouteItem
+from tests.integration.conftest import fill
 
 DECISIONS = 1000
 ROUNDS = 10

