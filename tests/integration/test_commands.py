@@ -131,14 +131,15 @@ def test_a_preview_says_what_other_limits_would_bring(command: Command, server: 
         document(command("route", f"question {number}", "--tenant", "acme", "--json"))
     with JsonClient(server.listen) as client:
 
-        def spend(limit_nusd: int) -> int:
+        def preview(limit_nusd: int) -> tuple[int, float]:
             answer = client.call("PreviewBudget", {"tenant_id": "acme", "limits_nusd": [limit_nusd]})
             assert answer["contexts"] >= 40
-            preview = answer["previews"][0]
-            assert sum(preview["arm_shares"].values()) == pytest.approx(1.0)
-            return int(preview["expected_spend_nusd"])
+            found = answer["previews"][0]
+            assert sum(found["arm_shares"].values()) == pytest.approx(1.0)
+            return int(found["expected_spend_nusd"]), found["price_per_usd"]
 
-        least, most = spend(1), spend(10**15)
+        (least, dear), (most, free) = preview(1), preview(10**15)
         middle = (least + most) // 2
-        assert least <= spend(middle) <= middle <= most
-        assert spend(middle) >= 0.99 * middle
+        spend, price = preview(middle)
+        assert least <= spend <= middle <= most
+        assert dear > price > free == 0.0
