@@ -6,8 +6,9 @@
 once before the library takes over, since it has to be fitted before it predicts.
 
 Unpaced it is LinUCB and nothing else, whatever it costs. Paced, its bounds less λ times the arm's mean bill decide, and
-λ is re-solved by the product's own `core.replan` on the bounds of recent requests: the library's learner with the best
-budget wrapper at hand.
+λ is re-solved before every choice by the product's own `core.replan` on the bounds of recent requests: the library's
+learner with the best budget wrapper at hand. (Re-solved every 20 requests it now and then spends all the money of a
+stretch in one go.)
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from bandit_router_sim.references.paced import greedy_price
 
 ALPHA = 0.1
 RIDGE = 1.0
-SOLVE_EVERY = 20
 RECENT_REQUESTS = 200
 
 
@@ -59,8 +59,7 @@ class MabwiserLinUcb:
         found = self._bandit.predict_expectations(_row(request))
         bounds = np.array([found[column] for column in range(self._arms)], dtype=np.float64)
         self._recent.append(bounds)
-        if request.number % SOLVE_EVERY == 0:
-            self._solve()
+        self._solve()
         return int(np.argmax(bounds - self._price_per_usd * self._purse.mean_bills_usd))
 
     def learn(self, request: Request, column: int, *, reward: float, cost_usd: float) -> None:

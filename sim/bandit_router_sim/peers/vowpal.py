@@ -5,7 +5,7 @@
 Shared features are the context, each action has its own indicator, and `--quadratic` crosses the two. It minimises
 clip(λ · bill − reward, −1, 1) and knows no budget, and what it learned at one λ does not move to another. So a learner
 runs at each λ of a grid, all of them learn from every outcome (the library's learning is off-policy), and an outer
-loop decides which one chooses: every 25 requests it re-solves the mixture of two neighbours on the grid whose
+loop decides which one chooses: before every choice it re-solves the mixture of two neighbours on the grid whose
 expected spend on recent requests, at the arms' mean bills, is the money left per request left.
 """
 
@@ -26,8 +26,7 @@ ARGUMENTS = "--cb_explore_adf --squarecb --gamma_scale 100 --quadratic CA --quie
 GRID = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """λ times the budget: the reward that a bill of the size of the budget has to make up for."""
 
-SOLVE_EVERY = 25
-RECENT_REQUESTS = 25
+RECENT_REQUESTS = 50
 
 
 class VowpalSquareCb:
@@ -41,7 +40,6 @@ class VowpalSquareCb:
         self._learners = [vowpalwabbit.Workspace(f"{ARGUMENTS} --random_seed {offer.seed}") for _ in GRID]
         self._purse = Purse(offer.typical_cost_usd)
         self._recent: deque[FloatArray] = deque(maxlen=RECENT_REQUESTS)
-        self._mixture = np.full(len(GRID), 1.0 / len(GRID))
         self._probability = 1.0
 
     def begin(self, requests: int, money_usd: float) -> None:
@@ -51,10 +49,12 @@ class VowpalSquareCb:
     def choose(self, request: Request) -> int:
         """See Peer."""
         self._purse.asked()
-        self._recent.append(request.context)
-        if request.number % SOLVE_EVERY == 0:
-            self._solve()
-        probabilities = self._mixed(request.context)
+        example = self._example(request.context)
+        shares = np.array([learner.predict(example) for learner in self._learners], dtype=np.float64)
+        self._recent.append(shares)
+        spends_usd = np.mean(self._recent, axis=0) @ self._purse.mean_bills_usd
+        probabilities = mixture_at(spends_usd, self._purse.pace_usd) @ shares
+        probabilities /= probabilities.sum()
         column = pick(probabilities.tolist(), uniform(self._seed, str(request.number)))
         self._probability = float(probabilities[column])
         return column
@@ -66,20 +66,6 @@ class VowpalSquareCb:
             loss = min(1.0, max(-1.0, price_per_usd * cost_usd - reward))
             label = f"0:{loss:.6f}:{self._probability:.6g}"
             learner.learn(self._example(request.context, label=label, labelled=column))
-
-    def _mixed(self, context: FloatArray) -> FloatArray:
-        """Choice probabilities (K,) of the learners in use."""
-        example = self._example(context)
-        in_use = np.flatnonzero(self._mixture).tolist()
-        shares = np.array([self._learners[index].predict(example) for index in in_use], dtype=np.float64)
-        mixed = self._mixture[in_use] @ shares
-        return np.asarray(mixed / mixed.sum())
-
-    def _solve(self) -> None:
-        examples = [self._example(context) for context in self._recent]
-        shares = np.array([[learner.predict(example) for example in examples] for learner in self._learners])
-        spends_usd = shares.mean(axis=1) @ self._purse.mean_bills_usd
-        self._mixture = mixture_at(spends_usd, self._purse.pace_usd)
 
     def _example(self, context: FloatArray, *, label: str = "", labelled: int = -1) -> list[str]:
         """The request in the library's text format: one shared line, then one line per arm."""
