@@ -145,14 +145,27 @@ class AdminService:
         await self._check_tenant(tenant)
         if dry_run:
             return await self._create(Kind.TENANT, tenant.tenant_id, tenant, dry_run=True)
+        await self._close_leftover(tenant.tenant_id)
         try:
             stored = await self._create(Kind.TENANT, tenant.tenant_id, tenant, dry_run=False)
         except AlreadyExists:
             await self._complete_creation(tenant.tenant_id)
             raise
-        await self._ledger.close_account(tenant.tenant_id)  # what a deletion cut short may have left
         await self._ledger.open_account(tenant.tenant_id, tenant.limit_nusd)
         return stored
+
+    async def _close_leftover(self, tenant_id: str) -> None:
+        """Close the account that a deletion cut short has left, and no other.
+
+        Accounts are opened after their tenant is stored: one that was there before the tenant was seen to be missing
+        is nobody's. A close that is sent without looking could arrive late, when the new account is in use.
+        """
+        try:
+            await self._ledger.base_limit(tenant_id)
+        except AccountMissing:
+            return
+        if await self._catalog.get(Kind.TENANT, tenant_id) is None:
+            await self._ledger.close_account(tenant_id)
 
     async def _complete_creation(self, tenant_id: str) -> None:
         """Open the account of a tenant whose creation was cut short before it."""

@@ -1,10 +1,10 @@
 """The replica's view of the catalog: pools, arms and tenants in memory, kept fresh from the change feed.
 
-`refresh` is called in a loop; a resource that is not in memory is looked up once before it is called missing, so a
-tenant can be used the moment its creation has returned, on any replica.
+`refresh` is called in a loop, and before a resource is called missing, so a tenant can be used the moment its creation
+has returned, on any replica, with all the arms that its pool had by then.
 
-Reads of the catalog take time, and several may be under way. What they bring is taken over at once and whole, so no
-decision sees half of a change; and what others have overtaken meanwhile is left out, so the view never goes back.
+Reading changes takes time, and several refreshes may be under way. What one brings is taken over at once and whole, so
+no decision sees half of it; one that another has overtaken is left out, so the view never goes back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import Catalog, Document, Kind
 from bandit_router.service.documents import (
-    arm_key,
     decode_arm,
     decode_pool,
     decode_projection,
@@ -29,7 +28,7 @@ _PAGE = 500
 
 
 class Directory:
-    """Pools, arms and tenants by id. All reads but the first of an id are from memory."""
+    """Pools, arms and tenants by id, from memory."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -41,16 +40,12 @@ class Directory:
         self._revisions: dict[str, int] = defaultdict(int)
 
     async def load(self) -> None:
-        """Read the whole catalog."""
-        version = (await self._catalog.changes(0)).version
-        documents: list[Document] = []
-        for kind in Kind:
-            after = ""
-            while page := await self._catalog.list(kind, prefix="", after=after, limit=_PAGE):
-                documents += page
-                after = page[-1].key
-        self._take(documents)
-        self._version = version
+        """Read the whole catalog, then what was changed meanwhile. May be called again after StoreUnavailable."""
+        if self._version == 0:
+            version = (await self._catalog.changes(0)).version
+            self._take([document for kind in Kind for document in await self._list(kind)])
+            self._version = version
+        await self.refresh()
 
     async def refresh(self) -> bool:
         """Take over what has changed since the last call; True if anything had."""
@@ -70,10 +65,7 @@ class Directory:
     async def pool(self, pool_id: str) -> Pool:
         """The pool. Raises ResourceNotFound."""
         if pool_id not in self._pools:
-            since = self._version
-            arms = await self._catalog.list(Kind.ARM, prefix=arm_key(pool_id, ""), after="", limit=_PAGE)
-            found = [await self._catalog.get(kind, pool_id) for kind in (Kind.PROJECTION, Kind.POOL)]
-            self._take_looked_up([*arms, *found], since)
+            await self.refresh()
         pool = self._pools.get(pool_id)
         if pool is None:
             raise ResourceNotFound("pool", pool_id)
@@ -82,8 +74,7 @@ class Directory:
     async def tenant(self, tenant_id: str) -> Tenant:
         """The tenant. Raises ResourceNotFound."""
         if tenant_id not in self._tenants:
-            since = self._version
-            self._take_looked_up([await self._catalog.get(Kind.TENANT, tenant_id)], since)
+            await self.refresh()
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             raise ResourceNotFound("tenant", tenant_id)
@@ -110,10 +101,13 @@ class Directory:
         """Ids of the tenants known that point at the pool."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.pool_id == pool_id))
 
-    def _take_looked_up(self, found: Iterable[Document | None], since: int) -> None:
-        """Take what was read beside the change feed; a refresh since then has brought all up to its version."""
-        is_overtaken = self._version != since
-        self._take(d for d in found if d is not None and (d.version > self._version or not is_overtaken))
+    async def _list(self, kind: Kind) -> list[Document]:
+        documents: list[Document] = []
+        after = ""
+        while page := await self._catalog.list(kind, prefix="", after=after, limit=_PAGE):
+            documents += page
+            after = page[-1].key
+        return documents
 
     def _take(self, documents: Iterable[Document]) -> None:
         for document in documents:

@@ -63,16 +63,20 @@ class RouteService:
     async def route(self, request: RouteRequest) -> RouteReply:
         """Choose an arm, hold its money and record the decision. Raises RouterError; then nothing was held."""
         try:
+            return await self._decide_once(request)
+        except StoreUnavailable as fault:
+            raise StoreAway(str(fault)) from fault
+        except AccountMissing:
+            raise ResourceNotFound("tenant", request.tenant_id) from None
+
+    async def _decide_once(self, request: RouteRequest) -> RouteReply:
+        try:
             return await self._decide(request)
         except (NoFeasibleArm, ResourceNotFound):
             earlier = await self._earlier(request)
             if earlier is None:
                 raise
             return earlier
-        except StoreUnavailable as fault:
-            raise StoreAway(str(fault)) from fault
-        except AccountMissing:
-            raise ResourceNotFound("tenant", request.tenant_id) from None
 
     async def _decide(self, request: RouteRequest) -> RouteReply:
         plan = await self._plan(request)
@@ -94,7 +98,7 @@ class RouteService:
             budget = await self._ledger.budget(
                 tenant.tenant_id, charged_window(tenant, decision), carry_over=tenant.window.carry_over
             )
-        except (StoreUnavailable, AccountMissing, ResourceNotFound):
+        except (AccountMissing, ResourceNotFound):
             return None
         return make_reply(decision, budget, free_nusd=record.free_nusd)
 

@@ -23,6 +23,7 @@ class SlowCatalog(Wrapped):
         super().__init__(inner)
         self.slow: dict[str, asyncio.Event] = {}
         self.broken: set[Kind] = set()
+        self.before: dict[Kind, Awaitable[object]] = {}
 
     def hold_back(self, method: str) -> asyncio.Event:
         """The next answer of `method` waits for the event."""
@@ -30,6 +31,8 @@ class SlowCatalog(Wrapped):
         return self.slow[method]
 
     async def get(self, kind: Kind, key: str) -> Document | None:
+        if kind in self.broken:
+            raise StoreUnavailable("gone")
         found: Document | None = await self.inner.get(kind, key)
         await self._wait("get")
         return found
@@ -37,6 +40,8 @@ class SlowCatalog(Wrapped):
     async def list(self, kind: Kind, **options: object) -> Sequence[Document]:
         if kind in self.broken:
             raise StoreUnavailable("gone")
+        if meanwhile := self.before.pop(kind, None):
+            await meanwhile
         page: Sequence[Document] = await self.inner.list(kind, **options)
         await self._wait("list")
         return page
@@ -67,13 +72,18 @@ def arm_ids(directory: Directory, pool_id: str = "pool") -> list[str]:
 
 async def add_pool(world: World) -> None:
     await world.services.admin.create_pool(make_pool("new"), dry_run=False)
+    await add_to_pool(world)
+
+
+async def add_to_pool(world: World) -> None:
+    """The arms, and then the first tenant."""
     for arm in (SMALL, MEDIUM, LARGE):
         await world.services.admin.put_arm("new", arm, etag="", dry_run=False)
     await world.services.admin.create_tenant(make_tenant("newcomer", pool_id="new"), dry_run=False)
 
 
 @pytest.mark.parametrize("is_refreshing", [False, True])
-async def test_requests_for_a_pool_that_is_being_looked_up_see_all_its_arms(is_refreshing: bool) -> None:
+async def test_requests_for_a_pool_that_is_being_read_see_all_its_arms(is_refreshing: bool) -> None:
     world = await open_world()
     other = await world.replica(seed=2, store=yielding(world.store))
     await add_pool(world)
@@ -83,7 +93,7 @@ async def test_requests_for_a_pool_that_is_being_looked_up_see_all_its_arms(is_r
         assert len(reply.decision.quotes) == 3  # type: ignore[attr-defined]
 
 
-async def test_a_lookup_that_was_cut_short_is_begun_again() -> None:
+async def test_a_refresh_that_was_cut_short_is_begun_again() -> None:
     world, catalog, directory = await open_directory()
     await add_pool(world)
     catalog.broken = {Kind.ARM}
@@ -91,6 +101,26 @@ async def test_a_lookup_that_was_cut_short_is_begun_again() -> None:
         await directory.pool("new")
     catalog.broken = set()
     await directory.pool("new")
+    assert len(arm_ids(directory, "new")) == 3
+
+
+async def test_a_tenant_made_during_a_start_comes_with_all_the_arms_of_its_pool() -> None:
+    world = await open_world()
+    await world.services.admin.create_pool(make_pool("new"), dry_run=False)
+    catalog = SlowCatalog(world.store.catalog)
+    catalog.before[Kind.TENANT] = add_to_pool(world)
+    directory = Directory(catalog)  # type: ignore[arg-type]
+    await directory.load()
+    assert (await directory.tenant("newcomer")).pool_id == "new"
+    assert len(arm_ids(directory, "new")) == 3
+
+
+async def test_a_tenant_that_is_not_known_yet_comes_with_all_the_arms_of_a_pool_that_is() -> None:
+    world, _, directory = await open_directory()
+    await world.services.admin.create_pool(make_pool("new"), dry_run=False)
+    await directory.refresh()
+    await add_to_pool(world)
+    await directory.tenant("newcomer")
     assert len(arm_ids(directory, "new")) == 3
 
 
