@@ -52,3 +52,8 @@ class Act:
     """Answer to the last commit since then."""
 
     seen_version: int = 0
+    missed_account: bool = False
+    """A tenant's account was not there (yet)."""
+
+    away: bool = False
+    """A store call of this act has failed."""

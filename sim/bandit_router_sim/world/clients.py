@@ -21,6 +21,7 @@ from bandit_router.core.outcomes import Billing, FeedbackStatus
 from bandit_router.core.resources import Pool, Tenant
 from bandit_router.service.messages import FeedbackReply, FeedbackRequest, RouteReply, RouteRequest
 from bandit_router_sim.world.acts import Act, ActKind
+from bandit_router_sim.world.books import Entry
 from bandit_router_sim.world.draws import TOLERANCE, check_decision
 from bandit_router_sim.world.expectations import after_feedback
 from bandit_router_sim.world.failure import Violation
@@ -114,11 +115,13 @@ class Clients:
         self._stage.spawn(act, self._report(act, replica, request))
 
     async def _route(self, act: Act, replica: Replica, request: RouteRequest) -> None:
-        began = self._stage.watch.views.version
+        watch, began = self._stage.watch, self._stage.watch.views.version
+        known = watch.books.decided(request.tenant_id, request.request_id, self._stage.clock.now_ms())
         try:
             reply = await replica.services.route.route(request)
         except RouterError as error:
             self._check_refusal(act, request, error, began)
+            self._check_retry(act, error, known)
             self._stage.tell(act, f"{error.reason}")
             self.counts.refused += not isinstance(error, StoreAway)
             self.counts.away += isinstance(error, StoreAway)
@@ -139,11 +142,21 @@ class Clients:
         if isinstance(error, NoFeasibleArm):
             views.check_refusal(error, request, oldest)
         elif isinstance(error, ResourceNotFound):
-            views.check_missing(error, request.tenant_id, oldest=oldest, began=began)
+            views.check_missing(error, act, request.tenant_id, began=began)
         elif isinstance(error, BudgetExhausted):
             self._check_exhausted(act, request, error)
         elif not isinstance(error, StoreAway):
             raise Violation(f"{act.name} was answered {error!r}")
+
+    def _check_retry(self, act: Act, error: RouterError, known: Entry | None) -> None:
+        """A request that has its decision gets it, whatever has become of the arms; or is told to try again."""
+        if known is None or isinstance(error, StoreAway):
+            return
+        if act.route is not None and not act.route.dry_run and not self._is_over(known):
+            raise Violation(f"{act.name} was answered {error.reason}, though it has {known.decision.decision_id}")
+
+    def _is_over(self, entry: Entry) -> bool:
+        return self._stage.clock.now_ms() >= entry.deadline_ms + entry.keep_ms
 
     def _check_exhausted(self, act: Act, request: RouteRequest, error: BudgetExhausted) -> None:
         """No allowed arm's hold fitted at the moment the store said so, and there was no fallback."""

@@ -120,14 +120,15 @@ def make_request(dice: Dice, tenant_id: str, pool: Pool, arm_ids: Sequence[str],
 def make_feedback(dice: Dice, decision: Decision) -> FeedbackRequest:
     """A report about a decision: any of its parts, first, again, or as a correction."""
     retract = dice.chance(0.06)
+    usage = _make_usage(dice, decision) if dice.chance(0.65) else None
     ended = OutcomeKind.UNSPECIFIED
     if dice.chance(0.25):
         ended = dice.pick((OutcomeKind.OK, OutcomeKind.FAILED, OutcomeKind.CANCELLED))
     return FeedbackRequest(
         tenant_id=decision.tenant_id,
         decision_id=decision.decision_id,
-        usage=_make_usage(dice, decision) if dice.chance(0.65) else None,
-        reward=dice.pick((0.0, 1.0, round(dice.uniform(), 6))) if dice.chance(0.5) and not retract else None,
+        usage=usage,
+        reward=None if retract or (usage and dice.chance(0.5)) else dice.pick((0.0, 1.0, round(dice.uniform(), 6))),
         outcome=ended,
         metrics={"score": round(dice.uniform(), 6)} if dice.chance(0.1) else {},
         latency_ms=dice.spread(1, 60_000) if dice.chance(0.2) else None,

@@ -101,6 +101,7 @@ class Network:
         await self._travel(execute)
         if fate is Fate.LATE:
             self._ghosts.append(partial(execute, ghost=True))
+        act.away = act.away or fate in (Fate.LATE, Fate.LOST, Fate.UNHEARD)
         if fate in (Fate.LATE, Fate.LOST):
             raise StoreUnavailable(f"{name}: {fate.value}")
         effect = execute(ghost=False)

@@ -18,6 +18,7 @@ Step = Callable[[], Awaitable[object]]
 
 _LEAPS_S = {0.05: 5.0, 1.0: 6.0, 4.0: 4.0, 40.0: 3.0, 700.0: 2.0, 4_000.0: 1.0, 90_000.0: 0.4, 700_000.0: 0.15}
 _LONG_S = 80_000.0
+_TURNS_BEFORE_A_LONG_LEAP = 150
 _MAX_ARMS = 6
 
 
@@ -240,10 +241,14 @@ class Operators:
         self._stage.trace.add(f"{self._stage.clock.now_ms()} store down: {network.is_down}")
 
     def leap(self) -> None:
-        """Time moves on. Nothing is on its way for days."""
-        dice = self._stage.dice
+        """Time moves on. Nothing is on its way for days: before a long leap all must come to an end by itself."""
+        dice, scheduler = self._stage.dice, self._stage.scheduler
         seconds = dice.weighted(_LEAPS_S)
         if seconds > _LONG_S:
+            for _ in range(_TURNS_BEFORE_A_LONG_LEAP):
+                scheduler.step()
             self._stage.network.arrive()
+            if len(scheduler):
+                return
         self._stage.clock.jump(seconds * (0.5 + dice.uniform()))
         self._stage.trace.add(f"{self._stage.clock.now_ms()} is the time")

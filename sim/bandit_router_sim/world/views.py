@@ -13,6 +13,7 @@ from bandit_router.core.resources import Arm, ExpiryPolicy, HoldPolicy, Pool, Te
 from bandit_router.ports.catalog import Kind
 from bandit_router.service.documents import arm_key, decode_arm, decode_pool, decode_tenant
 from bandit_router.service.messages import RouteRequest
+from bandit_router_sim.world.acts import Act
 from bandit_router_sim.world.failure import Violation
 
 Resource = Pool | Arm | Tenant
@@ -52,33 +53,25 @@ class Views:
         """All that the tenant has been since."""
         return [found for found in self.seen(Kind.TENANT, tenant_id, oldest) if isinstance(found, Tenant)]
 
-    def arms(self, pool_id: str, oldest: int) -> dict[str, list[Arm | None]]:
-        """All that each arm of the pool has been, in the eyes of a replica that serves tenants of it.
+    def arms(self, tenant: Tenant, oldest: int) -> dict[str, list[Arm | None]]:
+        """All that each arm of the tenant's pool has been, for one who knows the tenant and looked since `oldest`.
 
-        A pool that the replica did not know was looked up whole, and not before its first tenant came.
+        Whoever knows a tenant knows the catalog as it was when the tenant was made, or later.
         """
-        if self.seen(Kind.POOL, pool_id, oldest)[0] is None:
-            oldest = max(oldest, self._first_tenant_of(pool_id))
-        prefix = arm_key(pool_id, "")
+        oldest = max(oldest, self.history[Kind.TENANT, tenant.tenant_id][0][0])
+        prefix = arm_key(tenant.pool_id, "")
         return {
             key.removeprefix(prefix): [s for s in self.seen(kind, key, oldest) if s is None or isinstance(s, Arm)]
             for kind, key in tuple(self.history)
             if kind is Kind.ARM and key.startswith(prefix)
         }
 
-    def _first_tenant_of(self, pool_id: str) -> int:
-        return min(
-            version
-            for versions in self.history.values()
-            for version, resource in versions
-            if isinstance(resource, Tenant) and resource.pool_id == pool_id
-        )
-
     def check_decision(self, decision: Decision, outcome: Outcome, request: RouteRequest, oldest: int) -> None:
         """The decision was made for a tenant and over arms as they have been since `oldest`."""
-        if not any(_suits(tenant, decision, outcome) for tenant in self.tenants(decision.tenant_id, oldest)):
+        tenants = self.tenants(decision.tenant_id, oldest)
+        if not any(_suits(tenant, decision, outcome) for tenant in tenants):
             raise Violation(f"{decision.decision_id} does not follow any state of its tenant since version {oldest}")
-        arms = self.arms(decision.pool_id, oldest)
+        arms = self.arms(tenants[0], oldest)
         quoted = {quote.arm_id: quote.excluded_because for quote in decision.quotes}
         self._check_exclusions(arms, quoted, request, f"{decision.decision_id} since version {oldest}")
         chosen = [arm for arm in arms[decision.arm_id] if arm is not None]
@@ -87,19 +80,19 @@ class Views:
 
     def check_refusal(self, refusal: NoFeasibleArm, request: RouteRequest, oldest: int) -> None:
         """Every arm that the pool has had all along was excluded, and for a reason that was true."""
-        pools = {tenant.pool_id for tenant in self.tenants(request.tenant_id, oldest)}
-        assert len(pools) == 1
-        arms = self.arms(pools.pop(), oldest)
+        arms = self.arms(self.tenants(request.tenant_id, oldest)[0], oldest)
         self._check_exclusions(arms, refusal.excluded, request, f"refusal {refusal.excluded} since version {oldest}")
 
-    def check_missing(self, error: ResourceNotFound, tenant_id: str, *, oldest: int, began: int) -> None:
+    def check_missing(self, error: ResourceNotFound, act: Act, tenant_id: str, *, began: int) -> None:
         """What is said to be missing was missing: a tenant or pool now, an arm in what the replica may have seen."""
+        oldest = act.oldest_view
+        if error.kind == "tenant" and act.missed_account:
+            return
         if error.kind == "arm":
-            pools = {tenant.pool_id for tenant in self.tenants(tenant_id, oldest)}
-            absent: list[Arm | None] = [None]
-            states = [s for pool_id in pools for s in self.arms(pool_id, oldest).get(error.resource_id, absent)]
+            tenant = self.tenants(tenant_id, oldest)[0]  # its pool never changes
+            states = self.arms(tenant, oldest).get(error.resource_id, [None])
         else:
-            states = [s for s in self.seen(Kind(error.kind), error.resource_id, began) if s is None]
+            states = [None] if None in self.seen(Kind(error.kind), error.resource_id, began) else []
         if None not in states:
             raise Violation(f"{error} (it does)")
 

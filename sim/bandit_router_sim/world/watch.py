@@ -46,7 +46,9 @@ class Watch:
         self.books, self.lessons, self.leases, self.views = Books(), Lessons(), Leases(), Views()
         self._checks: dict[str, Callable[[Effect], str]] = {
             "ledger.open_account": self._open_account,
+            "ledger.close_account": self._close_account,
             "ledger.hold": self._hold,
+            "ledger.find": self._find,
             "ledger.commit": self._commit,
             "ledger.read": self._read,
             "ledger.due": self._due,
@@ -66,7 +68,7 @@ class Watch:
         """Look at a call that has just taken effect."""
         told = "" if effect.error is None else type(effect.error).__name__
         if isinstance(effect.error, AccountMissing):
-            raise Violation(f"{effect.act.name}: an account is missing that was never closed")
+            self._check_missing(effect)
         check = self._checks.get(effect.call)
         if check is not None and (effect.error is None or check == self._edit):
             told = f"{told} {check(effect)}"
@@ -79,6 +81,22 @@ class Watch:
             for start_ms in purse.periods:
                 state: BudgetState = at_once(self._store.ledger.budget(tenant_id, Window(start_ms), carry_over=False))
                 self.books.check_law(tenant_id, start_ms, state.account)
+
+    def _check_missing(self, effect: Effect) -> None:
+        """No account is missing that was opened."""
+        asked = effect.args[0]
+        tenant_id = asked if isinstance(asked, str) else asked.tenant_id
+        if tenant_id in self.books.purses:
+            raise Violation(f"{effect.act.name}: the account of {tenant_id} is missing")
+        effect.act.missed_account = True
+
+    def _close_account(self, effect: Effect) -> str:
+        """Nobody deletes a tenant in these worlds, so no account that was ever used may go."""
+        tenant_id = effect.args[0]
+        purse = self.books.purses.pop(tenant_id, None)
+        if purse is not None and purse.periods:
+            raise Violation(f"{effect.act.name} closed the account of {tenant_id} with {purse.periods}")
+        return str(tenant_id)
 
     def _open_account(self, effect: Effect) -> str:
         tenant_id, limit_nusd = effect.args
@@ -205,6 +223,15 @@ class Watch:
             self._check_record(entry, record)
             act.read, act.read_of = entry.outcome, entry.decision
         return f"{decision_id} {'none' if record is None else record.revision}"
+
+    def _find(self, effect: Effect) -> str:
+        tenant_id, request_id = effect.args
+        entry, record = self.books.decided(tenant_id, request_id, self._clock.now_ms()), effect.answer
+        if (entry is None) != (record is None):
+            raise Violation(f"request {request_id} of {tenant_id} has {entry}, found was {record}")
+        if entry is not None:
+            self._check_record(entry, record)
+        return f"{tenant_id}/{request_id} {'none' if entry is None else entry.decision.decision_id}"
 
     def _check_record(self, entry: Entry, record: DecisionRecord) -> None:
         expected = DecisionRecord(entry.packed, entry.packed_outcome, entry.free_nusd, entry.revision)
