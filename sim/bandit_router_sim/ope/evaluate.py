@@ -45,7 +45,7 @@ class Reading:
     """A point estimate, its intervals, and the clipping, switching or shrinkage it was computed with (else NaN).
 
     Estimators led by the model (DM, SWITCH-DR, DRos) have the intervals of DR, moved to where they are: their own
-    deviations take q̂ for the truth, and such intervals hold it about half as often as they claim.
+    deviations take q̂ for the truth, and intervals made of them hold it far less often than they claim.
     """
 
     value: float
