@@ -8,8 +8,9 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 STAMPS := .stamps
 ARGS ?=
+LOGS ?= $(wildcard ../shared/data/paretobandit.parquet ../shared/data/routellm_*.parquet ../shared/data/mmlu_pro.parquet ../shared/data/zeroeval.parquet)
 
-.PHONY: help demo test venv lint types imports protos protos-check check bench soak fmt clean
+.PHONY: help demo test venv lint types imports protos protos-check check compare bench soak fmt clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +42,9 @@ protos-check: venv ## Compare generated code, lint the protos, look for breaking
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py breaking
 
+compare: venv ## Policies, peers and references on every log with costs (hours; run again to go on)
+	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --out comparison $(ARGS)
+
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800
 
@@ -56,7 +60,7 @@ venv: $(STAMPS)/venv
 $(STAMPS)/venv: pyproject.toml constraints.txt | $(STAMPS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,sentence-transformers,sim,dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,sentence-transformers,sim,peers,dev]'
 	@touch $@
 
 $(STAMPS)/demo: pyproject.toml constraints.txt | $(STAMPS)
