@@ -17,6 +17,7 @@ from rich.table import Table
 from bandit_router_sim.cli_compare import compare
 from bandit_router_sim.cli_logs import convert, describe, validate
 from bandit_router_sim.cli_ope import ope
+from bandit_router_sim.cli_world import world
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.replay.material import UnusableForReplay, prepare
@@ -38,6 +39,7 @@ app.command()(ope)
 app.command()(validate)
 app.command()(describe)
 app.command()(convert)
+app.command()(world)
 
 
 @app.command()
