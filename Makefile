@@ -33,6 +33,7 @@ types: venv
 
 imports: venv
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 protos: venv ## Regenerate bandit_router/v1 from protos/
 	$(BIN)/python tools/protos.py generate
