@@ -16,7 +16,7 @@ from bandit_router_sim.world.stage import Replica, Stage
 
 Step = Callable[[], Awaitable[object]]
 
-_LEAPS_S = {0.05: 5.0, 1.0: 6.0, 4.0: 4.0, 40.0: 3.0, 700.0: 2.0, 4_000.0: 1.0, 90_000.0: 0.4, 700_000.0: 0.15}
+_LEAPS_S = {0.05: 5.0, 1.0: 6.0, 4.0: 6.0, 40.0: 3.0, 700.0: 2.0, 4_000.0: 1.0, 90_000.0: 0.4, 700_000.0: 0.15}
 _LONG_S = 80_000.0
 _TURNS_BEFORE_A_LONG_LEAP = 150
 _MAX_ARMS = 6

@@ -23,6 +23,10 @@ class _Turn:
 
 _TURN = _Turn()
 
+_STALL = 0.01
+_LONGEST_STALL = 150
+"""Now and then a job hangs for so many turns of the others, as a process does that is swapped out."""
+
 
 async def turn() -> None:
     """Let the others run."""
@@ -36,6 +40,7 @@ class Job:
     act: Act
     run: Coroutine[Any, Any, None]
     waits_for: asyncio.Future[Any] | None = None
+    stalled_until: int = 0
 
     @property
     def can_run(self) -> bool:
@@ -49,6 +54,7 @@ class Scheduler:
     def __init__(self, dice: Dice) -> None:
         self._dice = dice
         self._jobs: list[Job] = []
+        self._turns = 0
         self.current: Act | None = None
 
     def __len__(self) -> int:
@@ -65,7 +71,12 @@ class Scheduler:
             if self._jobs:
                 raise Violation(f"deadlock: {', '.join(job.act.name for job in self._jobs)}")
             return
-        job = self._dice.pick(ready)
+        self._turns += 1
+        awake = [job for job in ready if job.stalled_until <= self._turns]
+        job = self._dice.pick(awake or ready)
+        if self._dice.chance(_STALL):
+            job.stalled_until = self._turns + self._dice.below(_LONGEST_STALL)
+            return
         self.current = job.act
         try:
             job.waits_for = job.run.send(None)

@@ -120,7 +120,7 @@ class World:
             clients.ask_again: 7.0,
             clients.report: 28.0,
             lambda replica: operators.loop(replica, ActKind.REFRESH): 5.0,
-            lambda replica: operators.loop(replica, ActKind.LEARN): 6.0,
+            lambda replica: operators.loop(replica, ActKind.LEARN): 9.0,
             lambda replica: operators.loop(replica, ActKind.SWEEP): 4.0,
             operators.edit_budget: 4.0,
             operators.change_arm: 3.0,
@@ -130,5 +130,5 @@ class World:
             operators.stop: 0.5,
             operators.crash: 1.2,
             lambda _: operators.outage(): 0.6,
-            lambda _: operators.leap(): 7.0,
+            lambda _: operators.leap(): 8.0,
         }
