@@ -186,3 +186,9 @@ def test_the_names_of_tests_are_sentences() -> None:
         if node.name.startswith("test_") and node.name.count("_") < 3
     ]
     assert short == []
+
+
+def test_no_two_test_files_bear_the_same_name() -> None:
+    """pytest imports them as top-level modules."""
+    names = [Path(name).name for name in python_files("tests/") if Path(name).name != "conftest.py"]
+    assert [name for name in names if names.count(name) > 1] == []
