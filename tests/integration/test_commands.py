@@ -143,3 +143,8 @@ def test_a_preview_says_what_other_limits_would_bring(command: Command, server: 
         spend, price = preview(middle)
         assert least <= spend <= middle <= most
         assert dear > price > free == 0.0
+
+
+def test_the_example_configuration_is_one_that_a_server_takes(command: Command) -> None:
+    example = Path(__file__).parents[2] / "deploy" / "bandit-router.yaml"
+    assert command("config", "check", str(example), target=False).exit_code == 0
