@@ -22,6 +22,8 @@ from bandit_router.app.bootstrap import PoolSpec, TenantSpec, violations
 ENV_PREFIX = "BANDIT_ROUTER_"
 DEFAULT_DATA_DIR = Path("bandit-router-data")
 DEFAULT_LISTEN = "127.0.0.1:50051"
+CLIENT_VARIABLES = {f"{ENV_PREFIX}TARGET"}
+"""Read by the commands that talk to a server; a server started in the same shell is not troubled by them."""
 MAX_PORT = 65_535
 
 
@@ -118,7 +120,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _check_environment() -> None:
-    known = {f"{ENV_PREFIX}{name}".upper() for name in Config.model_fields}
+    known = {f"{ENV_PREFIX}{name}".upper() for name in Config.model_fields} | CLIENT_VARIABLES
     unknown = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name not in known)
     if unknown:
         raise ConfigError("\n".join(f"{name}: unknown environment variable" for name in unknown))

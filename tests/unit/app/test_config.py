@@ -98,3 +98,8 @@ def test_an_unknown_environment_variable_is_refused(monkeypatch: pytest.MonkeyPa
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config().listen = "x"  # type: ignore[misc]
+
+
+def test_the_commands_own_variable_is_no_unknown_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BANDIT_ROUTER_TARGET", "router:50051")
+    assert load_config().listen == "127.0.0.1:50051"
