@@ -119,6 +119,8 @@ class Books:
     purses: dict[str, Purse] = field(default_factory=dict)
     entries: dict[str, Entry] = field(default_factory=dict)
     requests: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    founded: set[str] = field(default_factory=set)
+    """Tenants whose creation has been answered."""
 
     def decided(self, tenant_id: str, request_id: str, now_ms: int) -> Entry | None:
         """The decision that a request id stands for, as long as the store must remember it."""

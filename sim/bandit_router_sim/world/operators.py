@@ -141,6 +141,7 @@ class Operators:
 
     async def _found_tenant(self, act: Act, replica: Replica, tenant: Tenant, pool: Pool, arm_ids: list[str]) -> None:
         if await self._insist(act, replica, lambda: replica.services.admin.create_tenant(tenant, dry_run=False)):
+            self._stage.watch.books.founded.add(tenant.tenant_id)
             self._clients.memory.accounts.append(Account(tenant, pool, arm_ids))
 
     def change_arm(self, replica: Replica) -> None:
@@ -237,7 +238,7 @@ class Operators:
     def outage(self) -> None:
         """The store goes away, or comes back."""
         network = self._stage.network
-        network.is_down = not network.is_down and self._stage.dice.chance(0.5)
+        network.is_down = not network.is_down
         self._stage.trace.add(f"{self._stage.clock.now_ms()} store down: {network.is_down}")
 
     def leap(self) -> None:

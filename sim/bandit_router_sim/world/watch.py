@@ -94,8 +94,8 @@ class Watch:
         """Nobody deletes a tenant in these worlds, so no account that was ever used may go."""
         tenant_id = effect.args[0]
         purse = self.books.purses.pop(tenant_id, None)
-        if purse is not None and purse.periods:
-            raise Violation(f"{effect.act.name} closed the account of {tenant_id} with {purse.periods}")
+        if purse is not None and (purse.periods or tenant_id in self.books.founded):
+            raise Violation(f"{effect.act.name} closed the account of {tenant_id}, which is in use")
         return str(tenant_id)
 
     def _open_account(self, effect: Effect) -> str:

@@ -17,6 +17,7 @@ from bandit_router_sim.world.stage import Replica, Stage
 _MAX_JOBS = 10
 _MAX_TURNS = 12
 _GHOST = 0.2
+_OUTAGE_ENDS = 0.1
 _STORMS = (0.0, 1.0, 1.0, 3.0)
 """How many times the usual share of calls goes wrong."""
 
@@ -101,6 +102,8 @@ class World:
         )
 
     def _begin(self, act: Callable[[Replica], None]) -> None:
+        if self.stage.network.is_down and self.stage.dice.chance(_OUTAGE_ENDS):
+            self.operators.outage()
         if ready := self.stage.ready():
             act(self.stage.dice.pick(ready))
 
