@@ -17,7 +17,7 @@ from bandit_router.ports.events import EventEntry, EventLog
 from bandit_router.ports.observer import Observer
 from bandit_router.ports.snapshots import Snapshot, SnapshotStore
 from bandit_router.service.directory import Directory
-from bandit_router.service.models import Models, empty_state
+from bandit_router.service.models import Models, empty_state, in_coordinates_of
 
 LEASE_MS = 3_000
 FOLD_BATCH = 1_000
@@ -88,20 +88,9 @@ class Learner:
             snapshot = await self._snapshots.load(pool.pool_id, -1)
             state = empty_state(pool) if snapshot is None else decode_pool_state(snapshot.state)
             known = token, state
-        state = self._in_current_coordinates(pool, known[1])
+        state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), known[1])
         self._states[pool.pool_id] = token, state
         return state
-
-    def _in_current_coordinates(self, pool: Pool, state: PoolState) -> PoolState:
-        """What was learned in another projection's (or pool's) coordinates means nothing in these: start again."""
-        projection = self._directory.projection(pool.pool_id)
-        version = 0 if projection is None else projection.version
-        fresh = empty_state(pool)
-        if (state.projection_version, state.dimension) == (version, fresh.dimension):
-            return state
-        fresh.projection_version = version
-        fresh.positions, fresh.version, fresh.events = state.positions, state.version, state.events
-        return fresh
 
     def _fold(self, pool_id: str, state: PoolState, entries: Sequence[EventEntry]) -> PoolState:
         for entry in entries:

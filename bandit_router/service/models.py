@@ -9,6 +9,7 @@ from bandit_router.core.context import context_dimension
 from bandit_router.core.model import PoolModel, build_model, parse_learner
 from bandit_router.core.pool_codec import decode_pool_state
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.directory import Directory
@@ -17,6 +18,20 @@ from bandit_router.service.directory import Directory
 def empty_state(pool: Pool) -> PoolState:
     """The state of a pool that has learned nothing."""
     return PoolState(dimension=context_dimension(pool.dimension, len(pool.features)))
+
+
+def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolState) -> PoolState:
+    """The state, or an empty one at its place in the log if it was learned in other coordinates than the pool's now.
+
+    What was learned through another projection, or by a pool of another shape, means nothing in these.
+    """
+    version = 0 if projection is None else projection.version
+    fresh = empty_state(pool)
+    if (state.projection_version, state.dimension) == (version, fresh.dimension):
+        return state
+    fresh.projection_version = version
+    fresh.positions, fresh.version, fresh.events = state.positions, state.version, state.events
+    return fresh
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,22 +124,13 @@ class Models:
     def _build(self, pool: Pool, revision: int) -> ServedPool:
         arms = self._directory.arms(pool.pool_id)
         exploration, scale = parse_exploration(pool.exploration)
+        state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
         return ServedPool(
             pool=pool,
             arms=arms,
-            model=build_model(self._usable_state(pool), [arm.arm_id for arm in arms], parse_learner(pool.learner)),
+            model=build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner)),
             exploration=exploration,
             exploration_scale=scale,
             weigh=weigher(exploration, scale),
             revision=revision,
         )
-
-    def _usable_state(self, pool: Pool) -> PoolState:
-        """The state, unless it was learned in the coordinates of a projection that has been replaced since."""
-        state = self._states[pool.pool_id]
-        projection = self._directory.projection(pool.pool_id)
-        if state.projection_version == (0 if projection is None else projection.version):
-            return state
-        fresh = empty_state(pool)
-        fresh.version = state.version
-        return fresh

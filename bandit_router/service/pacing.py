@@ -139,13 +139,8 @@ def _is_due(pace: _Pace, tenant: Tenant, served: ServedPool, *, now_ms: int) -> 
 
 
 def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> PriceMark:
-    account, window = pace.budget.account, pace.budget.window
-    horizon = calls_left(
-        expected_calls=tenant.expected_calls,
-        decisions=account.decisions,
-        elapsed_ms=now_ms - window.start_ms,
-        remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
-    )
+    account = pace.budget.account
+    horizon = horizon_of(tenant, pace.budget, now_ms=now_ms)
     left_usd = nusd_to_usd(max(0, account.limit_nusd - account.spent_nusd - account.in_flight_nusd))
     price = solve_price(
         build_reservoir(pace.recent or (Sample.of(query),), served),
@@ -154,6 +149,17 @@ def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now
         hint=pace.mark.price_per_usd,
     )
     return PriceMark(price, account.decisions, served.model.version)
+
+
+def horizon_of(tenant: Tenant, budget: BudgetState, *, now_ms: int) -> float:
+    """How many further calls the window's money has to last for (`core.replan.calls_left`)."""
+    window = budget.window
+    return calls_left(
+        expected_calls=tenant.expected_calls,
+        decisions=budget.account.decisions,
+        elapsed_ms=now_ms - window.start_ms,
+        remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
+    )
 
 
 def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:

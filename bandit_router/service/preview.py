@@ -9,13 +9,13 @@ import numpy as np
 
 from bandit_router.core.errors import ResourceNotFound
 from bandit_router.core.money import nusd_to_usd
-from bandit_router.core.replan import calls_left, solve_price
+from bandit_router.core.replan import solve_price
 from bandit_router.core.windows import window_at
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.service.directory import Directory
 from bandit_router.service.models import Models, ServedPool
-from bandit_router.service.pacing import Sample, build_reservoir
+from bandit_router.service.pacing import Sample, build_reservoir, horizon_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,7 @@ class PreviewService:
         samples = [Sample.unpack(data) for data in await self._ledger.recent_contexts(tenant_id)]
         if not samples or not served.has_live_arms:
             return Previews((), served.model.version, 0)
-        decisions = budget.account.decisions
-        calls = decisions + calls_left(
-            expected_calls=tenant.expected_calls,
-            decisions=decisions,
-            elapsed_ms=now_ms - window.start_ms,
-            remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
-        )
+        calls = budget.account.decisions + horizon_of(tenant, budget, now_ms=now_ms)
         previews = tuple(_preview(limit, samples, served, calls=round(calls)) for limit in limits_nusd)
         return Previews(previews, served.model.version, len(samples))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bandit_router.core.exploration import FloatArray
-from bandit_router.core.money import usd_to_nusd
+from bandit_router.core.money import NUSD_PER_USD, usd_to_nusd
 
 _PACKAGE = "pareto_bandit"
 _LOGS = ("data/examples/val.jsonl", "data/examples/test_holdout.jsonl")
@@ -64,7 +64,7 @@ class Recordings:
 
     def costs_usd(self) -> FloatArray:
         """(prompts, arms)."""
-        return np.array([prompt.costs_nusd for prompt in self.prompts]) / 1e9
+        return np.array([prompt.costs_nusd for prompt in self.prompts]) / NUSD_PER_USD
 
 
 def load_recordings() -> Recordings:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bandit_router.core.money import NUSD_PER_USD
 from bandit_router_sim.logs.decisions import DecisionLog
 from bandit_router_sim.logs.errors import BadRow, UnusableLog
 from bandit_router_sim.logs.event_fields import BadField, integer, items, number, text, time_ms
@@ -36,7 +37,6 @@ FIELDS = (
     "cost_nusd",
 )
 SUM_TOLERANCE = 1e-6
-NUSD_PER_USD = 1e9
 MAX_FLOAT = 3.5e38
 BILLED = "EVENT_CHANGE_BILLED"
 CANCELLED = "EVENT_CHANGE_CANCELLED"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bandit_router.core.money import NUSD_PER_USD
 from bandit_router_sim.compare.contexts import contexts_of
 from bandit_router_sim.compare.outcome import Outcome, Run, outcome_of_choices
 from bandit_router_sim.logs.full import FloatArray, IndexArray
@@ -14,8 +15,6 @@ from bandit_router_sim.peers.protocol import Offer, Peer, Request
 from bandit_router_sim.replay.order import stretches
 from bandit_router_sim.replay.result import REFUSED
 from bandit_router_sim.replay.setting import Material
-
-_NUSD_PER_USD = 1e9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,13 +58,13 @@ def play(
     """Let the peer choose for every request in order. Without `hard` no choice is refused."""
     learning_rows, reported_rows = stretches(len(material.log), seed=offer.seed, learn_share=learn_share)
     rows = np.concatenate([learning_rows, reported_rows])
-    bills_nusd = np.ceil(material.log.costs_usd * _NUSD_PER_USD).astype(np.int64)
+    bills_nusd = np.ceil(material.log.costs_usd * NUSD_PER_USD).astype(np.int64)
     chosen = np.full(len(rows), REFUSED, dtype=np.int64)
     left_nusd = 0
     for number, row in enumerate(rows.tolist()):
         if number in (0, len(learning_rows)):
             requests = (len(learning_rows) if number == 0 else 0) or len(reported_rows)
-            left_nusd = round(offer.budget_usd * requests * _NUSD_PER_USD)
+            left_nusd = round(offer.budget_usd * requests * NUSD_PER_USD)
             peer.begin(requests, offer.budget_usd * requests)
         request = Request(number, row, contexts[row], material.log.prompts[row])
         column = peer.choose(request)
