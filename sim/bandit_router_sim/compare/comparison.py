@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
-from bandit_router_sim.compare.cache import Finished, ResultCache
+from bandit_router_sim.compare.cache import Details, Finished, ResultCache
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.compare.outcome import reported_rows
 from bandit_router_sim.compare.run import Subject, run_task
 from bandit_router_sim.compare.tasks import PEER, POLICY, REFERENCE, Task, budgets_between, digest_of, tasks_of
-from bandit_router_sim.logs.full import FloatArray
+from bandit_router_sim.logs.full import FloatArray, FullLog
 from bandit_router_sim.peers.registry import PEERS, Features
 from bandit_router_sim.peers.sentence_features import sentence_features
 from bandit_router_sim.replay.order import random_of
@@ -57,11 +57,17 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The long table, one row per run; differences against the product's default; peers left out, and why."""
+    """The long table, one row per run; differences against the product's default; peers left out, and why.
+
+    `arms`: per log the arms in the order of `arm_shares`, with their mean cost and reward. `details`: of the first
+    order's runs, by (log, policy, budget): arrays (n,) over the reported requests.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    arms: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    details: dict[tuple[str, str, float], Details] = field(default_factory=dict)
 
 
 def compare(
@@ -85,7 +91,21 @@ def compare(
                 on_progress(done, total)
         comparison.rows.extend(finished[task].row for task in tasks)
         comparison.differences.extend(_differences(subject, finished))
+        comparison.arms[subject.material.log.name] = _arms(subject.material.log)
+        comparison.details.update(
+            {
+                (subject.material.log.name, task.name, task.budget_usd): result.details
+                for task, result in finished.items()
+                if result.details
+            }
+        )
     return comparison
+
+
+def _arms(log: FullLog) -> list[dict[str, Any]]:
+    """Every arm with its mean cost and reward over the whole log."""
+    means = zip(log.arm_ids, log.costs_usd.mean(axis=0).tolist(), log.scores.mean(axis=0).tolist(), strict=True)
+    return [{"arm_id": arm_id, "cost_usd_mean": cost, "reward_mean": reward} for arm_id, cost, reward in means]
 
 
 def _prepare(material: Material, plan: Plan, out_dir: Path, left_out: list[str]) -> tuple[Subject, list[Task]]:

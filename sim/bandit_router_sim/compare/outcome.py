@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from bandit_router_sim.logs.full import FloatArray, IndexArray
 from bandit_router_sim.replay.order import stretches
-from bandit_router_sim.replay.result import REFUSED, RunResult
+from bandit_router_sim.replay.result import REFUSED
 from bandit_router_sim.replay.setting import Material
 
 
@@ -28,7 +29,8 @@ class Outcome:
     """Rewards and bills of the reported requests, in order; a refusal earns and costs nothing.
 
     Arrays (n,). A mixed choice has its expected reward and bill, and a fraction of a refusal. `wanted_usd`: what the
-    policy would have spent on these requests, had nobody stopped it.
+    policy would have spent on these requests, had nobody stopped it. `arm_shares`: per arm in the log's order, the share
+    of the requests that it served. `details`: further arrays (n,) by name, such as `chosen`, for those who look closer.
     """
 
     run: Run
@@ -36,6 +38,8 @@ class Outcome:
     costs_usd: FloatArray
     refusals: float
     wanted_usd: float
+    arm_shares: tuple[float, ...] = ()
+    details: Mapping[str, FloatArray | IndexArray] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The keys of `RunResult.summary`, and `overspend`: the share by which unstopped spend passes the budget."""
@@ -52,6 +56,7 @@ class Outcome:
             "refusals": self.refusals,
             "overspend": max(0.0, self.wanted_usd / money_usd - 1.0),
             "n": len(self.rewards),
+            "arm_shares": list(self.arm_shares),
         }
 
 
@@ -66,6 +71,8 @@ def outcome_of_choices(run: Run, material: Material, rows: IndexArray, chosen: I
         costs_usd=costs_usd,
         refusals=float(np.sum(~served)),
         wanted_usd=float(costs_usd.sum()),
+        arm_shares=shares_of(chosen, len(material.log.arm_ids)),
+        details={"chosen": chosen},
     )
 
 
@@ -78,21 +85,13 @@ def outcome_of_shares(run: Run, material: Material, rows: IndexArray, shares: Fl
         costs_usd=costs_usd,
         refusals=float(len(rows) - shares.sum()),
         wanted_usd=float(costs_usd.sum()),
+        arm_shares=tuple(shares.mean(axis=0).tolist()),
     )
 
 
-def outcome_of_replay(result: RunResult) -> Outcome:
-    """The outcome of a replay of the product."""
-    trace, setting = result.trace, result.setting
-    reported = trace.is_reported
-    costs_usd = trace.costs_usd[reported]
-    return Outcome(
-        run=Run(result.log_name, setting.policy.name, setting.budget_usd, setting.seed),
-        rewards=trace.rewards[reported],
-        costs_usd=costs_usd,
-        refusals=float(result.refusals),
-        wanted_usd=float(costs_usd.sum()),
-    )
+def shares_of(chosen: IndexArray, arms: int) -> tuple[float, ...]:
+    """Share of the requests (n,) that each arm's column was chosen for."""
+    return tuple((np.bincount(chosen[chosen != REFUSED], minlength=arms) / len(chosen)).tolist())
 
 
 def reported_rows(material: Material, *, seed: int, learn_share: float) -> IndexArray:

@@ -102,4 +102,9 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
         }
         for difference in comparison.differences
     ]
-    return {"runs": comparison.rows, "differences": differences, "left_out": comparison.left_out}
+    return {
+        "runs": comparison.rows,
+        "differences": differences,
+        "arms": comparison.arms,
+        "left_out": comparison.left_out,
+    }

@@ -17,13 +17,32 @@ from bandit_router_sim.replay.setting import Material, Policy
 
 _KEY_CHARACTERS = 32
 POLICY, PEER, REFERENCE = "policy", "peer", "reference"
-_SHARED_CODE = ("bandit_router.core", "bandit_router_sim.replay", "bandit_router_sim.logs")
+_SIM = "bandit_router_sim"
+_ORDER_AND_OUTCOME = (f"{_SIM}.compare.outcome", f"{_SIM}.replay.order")
+_FEATURES = (f"{_SIM}.compare.contexts", "bandit_router.core.context", "bandit_router.core.projection")
 _CODE = {
-    POLICY: (*_SHARED_CODE, "bandit_router.service", "bandit_router.adapters.memory"),
-    PEER: (*_SHARED_CODE, "bandit_router_sim.peers"),
-    REFERENCE: (*_SHARED_CODE, "bandit_router_sim.references"),
+    POLICY: (
+        *_ORDER_AND_OUTCOME,
+        f"{_SIM}.compare.replayed",
+        f"{_SIM}.replay",
+        "bandit_router.core",
+        "bandit_router.service",
+        "bandit_router.adapters.memory",
+    ),
+    PEER: (*_ORDER_AND_OUTCOME, *_FEATURES, f"{_SIM}.peers", "bandit_router.core.draw"),
+    REFERENCE: (
+        *_ORDER_AND_OUTCOME,
+        *_FEATURES,
+        f"{_SIM}.references",
+        "bandit_router.core.frontier",
+        "bandit_router.core.replan",
+    ),
 }
-"""Packages whose sources a result depends on; a change in any of them makes earlier results stale."""
+"""Modules and packages whose sources decide a result of that kind; a change in any of them makes earlier ones stale.
+
+Modules that only name what is in the key anyway (the log, the setting) are not among them: a peer need not run again
+because the product has changed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +105,18 @@ def digest_of(material: Material) -> str:
 def _code_digest(kind: str) -> str:
     """The package's version and a digest of the sources that results of that kind depend on."""
     digest = hashlib.sha256(metadata.version("bandit-router").encode())
-    compare = resources.files("bandit_router_sim.compare")
-    sources = [compare / "contexts.py", compare / "outcome.py"]
-    for package in _CODE[kind]:
-        sources += sorted(_sources(resources.files(package)), key=str)
-    for source in sources:
-        digest.update(source.read_bytes())
+    for name in _CODE[kind]:
+        for source in _sources(name):
+            digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
-def _sources(folder: Traversable) -> list[Traversable]:
-    return [entry for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(".py")]
+def _sources(name: str) -> list[Traversable]:
+    """The file of a module, or the files of a package."""
+    parent, _, leaf = name.rpartition(".")
+    module = resources.files(parent) / f"{leaf}.py"
+    if module.is_file():
+        return [module]
+    package = resources.files(name)
+    files = [entry for entry in package.iterdir() if entry.is_file() and entry.name.endswith(".py")]
+    return sorted(files, key=lambda entry: entry.name)

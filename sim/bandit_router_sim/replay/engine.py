@@ -13,7 +13,7 @@ from bandit_router.adapters.memory.clock import ManualClock
 from bandit_router.adapters.memory.entropy import SeededEntropy
 from bandit_router.adapters.memory.store import MemoryStore
 from bandit_router.core.errors import BudgetExhausted
-from bandit_router.core.money import TokenPrices, parse_price, usd_to_nusd
+from bandit_router.core.money import TokenPrices, nusd_to_usd, parse_price, usd_to_nusd
 from bandit_router.core.resources import Arm, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderSource
@@ -164,6 +164,8 @@ class Replay:
         trace.costs_usd[number] = cost_usd
         trace.prices_per_usd[number] = decision.price_per_usd
         trace.propensities[number] = reply.propensity
+        trace.expected_rewards[number] = decision.quote.expected_reward
+        trace.expected_costs_usd[number] = nusd_to_usd(decision.quote.expected_cost_nusd)
         usage = Usage(cost_nusd=usd_to_nusd(Decimal(repr(cost_usd))))
         bill = FeedbackRequest(TENANT_ID, decision.decision_id, usage=usage)
         self._reports.append(_Report(number + self._setting.bill_delay, bill))
@@ -189,5 +191,7 @@ def _empty_trace(order: IndexArray) -> Trace:
         costs_usd=zeros(),
         prices_per_usd=zeros(),
         propensities=zeros(),
+        expected_rewards=np.full(count, np.nan),
+        expected_costs_usd=np.full(count, np.nan),
         is_reported=np.zeros(count, dtype=np.bool_),
     )

@@ -15,7 +15,10 @@ REFUSED = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """Per request, in the order replayed: row of the log, chosen column (REFUSED: none), outcome, λ, propensity."""
+    """Per request, in the order replayed: row of the log, chosen column (REFUSED: none), outcome, λ, propensity.
+
+    `expected_rewards`, `expected_costs_usd`: what the chosen arm's quote said; NaN where the request was refused.
+    """
 
     rows: IndexArray
     chosen: IndexArray
@@ -23,6 +26,8 @@ class Trace:
     costs_usd: FloatArray
     prices_per_usd: FloatArray
     propensities: FloatArray
+    expected_rewards: FloatArray
+    expected_costs_usd: FloatArray
     is_reported: BoolArray
 
 

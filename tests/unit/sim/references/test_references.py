@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.frontier import hindsight_reward, static_mix_reward
-from bandit_router_sim.compare.outcome import outcome_of_replay
+from bandit_router_sim.compare.replayed import outcome_of_replay
 from bandit_router_sim.references.clairvoyant import choose
 from bandit_router_sim.references.hindsight_lp import best_shares
 from bandit_router_sim.references.knn import nearest
@@ -87,7 +87,9 @@ def test_more_knowledge_earns_more() -> None:
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_reference_reports_the_stretch_that_a_replay_reports_and_stays_in_its_budget(name: str) -> None:
     material = make_material(120)
-    replayed = outcome_of_replay(replay_one(material, Setting(POLICIES["default"], BUDGET_USD, 3))).summary()
+    replayed = outcome_of_replay(
+        replay_one(material, Setting(POLICIES["default"], BUDGET_USD, 3)), arms=len(material.log.arm_ids)
+    ).summary()
     found = REFERENCES[name](material, budget_usd=BUDGET_USD, seed=3, learn_share=0.5).summary()
     assert found.keys() == replayed.keys()
     assert found["n"] == replayed["n"] == 60
