@@ -1,4 +1,4 @@
-"""Results of finished runs on disk: one line of JSON per run, its rewards per request (and details) in files of their own.
+"""Results of finished runs on disk: one line of JSON per run, rewards and details per request in files of their own.
 
 A run that was interrupted half-way through leaves either both or nothing that counts: the line is written last. A
 line that is cut off at the end of the file, as a killed process leaves it, is ignored and the run done again.

@@ -67,7 +67,7 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     arms: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    details: dict[tuple[str, str, float], Details] = field(default_factory=dict)
+    details: dict[tuple[str, str, float], Details] = field(default_factory=dict, compare=False)
 
 
 def compare(

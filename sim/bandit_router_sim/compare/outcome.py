@@ -29,8 +29,8 @@ class Outcome:
     """Rewards and bills of the reported requests, in order; a refusal earns and costs nothing.
 
     Arrays (n,). A mixed choice has its expected reward and bill, and a fraction of a refusal. `wanted_usd`: what the
-    policy would have spent on these requests, had nobody stopped it. `arm_shares`: per arm in the log's order, the share
-    of the requests that it served. `details`: further arrays (n,) by name, such as `chosen`, for those who look closer.
+    policy would have spent on these requests, had nobody stopped it. `arm_shares`: per arm in the log's order, the
+    share of the requests that it served. `details`: further arrays (n,) by name, such as `chosen`.
     """
 
     run: Run
