@@ -50,21 +50,24 @@ class Account:
 
     def hold(self, hold_nusd: int, *, expected_cost_nusd: int) -> Account:
         """The account after a decision's hold. The caller has checked `fits`, or counts without refusing (shadow)."""
-        return replace(
-            self,
+        return Account(
+            limit_nusd=self.limit_nusd,
+            spent_nusd=self.spent_nusd,
             held_nusd=self.held_nusd + hold_nusd,
+            overrun_nusd=self.overrun_nusd,
             in_flight_nusd=self.in_flight_nusd + expected_cost_nusd,
             decisions=self.decisions + 1,
         )
 
     def change(self, money: MoneyChange) -> Account:
         """The account after a settlement, expiry or correction."""
-        return replace(
-            self,
-            held_nusd=self.held_nusd + money.held_nusd,
+        return Account(
+            limit_nusd=self.limit_nusd,
             spent_nusd=self.spent_nusd + money.spent_nusd,
+            held_nusd=self.held_nusd + money.held_nusd,
             overrun_nusd=self.overrun_nusd + money.overrun_nusd,
             in_flight_nusd=self.in_flight_nusd + money.in_flight_nusd,
+            decisions=self.decisions,
         )
 
     def edit(self, kind: BudgetEditKind, amount_nusd: int) -> Account:

@@ -162,8 +162,4 @@ def _hold_output_tokens(
 def _hold_nusd(arm: Arm, query: Query, output_tokens: int, hold_policy: HoldPolicy) -> int:
     if hold_policy is HoldPolicy.EXPECTED:
         return expected_cost_nusd(arm, query, output_tokens)
-    prompt_tokens = query.most_prompt_tokens
-    return max(  # a cached token may cost more than a fresh one
-        arm.prices.cost_nusd(input_tokens=prompt_tokens, output_tokens=output_tokens, cached_input_tokens=cached)
-        for cached in (0, prompt_tokens)
-    )
+    return arm.prices.dearest_nusd(input_tokens=query.most_prompt_tokens, output_tokens=output_tokens)

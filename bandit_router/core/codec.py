@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
@@ -17,6 +17,12 @@ from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
 
 SCHEMA_VERSION = 1
+
+REMEMBERED_RECORDS = 1024
+"""Records of each kind that stay decoded: bill, reward and learner mostly read the same bytes soon after another."""
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder()
 
 
 def pack_floats(values: tuple[float, ...]) -> bytes:
@@ -65,9 +71,10 @@ def encode_decision(decision: Decision) -> bytes:
     )
 
 
+@lru_cache(REMEMBERED_RECORDS)
 def decode_decision(data: bytes) -> Decision:
-    """Inverse of `encode_decision`."""
-    doc = json.loads(data)
+    """Inverse of `encode_decision`. Decisions are immutable, so callers may get the same one."""
+    doc = _DECODER.decode(data.decode())
     return Decision(
         decision_id=doc["id"],
         request_id=doc["rid"],
@@ -98,14 +105,13 @@ def decode_decision(data: bytes) -> Decision:
 
 def encode_outcome(outcome: Outcome) -> bytes:
     """JSON of an outcome."""
-    bill = None if outcome.bill is None else list(asdict(outcome.bill).values())
     return _dump(
         {
             "hold": outcome.hold_nusd,
             "expected": outcome.expected_cost_nusd,
             "charges": outcome.expiry_charges,
             "billing": outcome.billing.value,
-            "bill": bill,
+            "bill": None if outcome.bill is None else _bill_row(outcome.bill),
             "cost": outcome.cost_nusd,
             "reward": outcome.reward,
             "kind": outcome.kind.value,
@@ -116,9 +122,10 @@ def encode_outcome(outcome: Outcome) -> bytes:
     )
 
 
+@lru_cache(REMEMBERED_RECORDS)
 def decode_outcome(data: bytes) -> Outcome:
-    """Inverse of `encode_outcome`."""
-    doc = json.loads(data)
+    """Inverse of `encode_outcome`. Outcomes are immutable, so callers may get the same one."""
+    doc = _DECODER.decode(data.decode())
     return Outcome(
         hold_nusd=doc["hold"],
         expected_cost_nusd=doc["expected"],
@@ -147,5 +154,9 @@ def _quote_row(quote: ArmQuote) -> list[Any]:
     ]
 
 
+def _bill_row(bill: Bill) -> list[int | None]:
+    return [bill.cost_nusd, bill.input_tokens, bill.output_tokens, bill.cached_input_tokens]
+
+
 def _dump(doc: dict[str, Any]) -> bytes:
-    return json.dumps(doc, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(doc).encode()

@@ -25,14 +25,14 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     Shapes: scores (..., K), result likewise; rows sum to 1. `tau` > 0 is in probabilities per unit of reward. An arm
     with score −inf is infeasible and gets probability 0; every row needs one finite score.
     """
-    gaps = tau * (scores.max(axis=-1, keepdims=True) - scores)
+    gaps = tau * (np.maximum.reduce(scores, axis=-1, keepdims=True) - scores)
     zeta = np.ones((*gaps.shape[:-1], 1))
     for _ in range(_NEWTON_STEPS):
         weights = 1.0 / (zeta + gaps)
-        excess = weights.sum(axis=-1, keepdims=True) - 1.0
+        excess = np.add.reduce(weights, axis=-1, keepdims=True) - 1.0
         if excess.max() < _CONVERGED:
             break
-        zeta += excess / np.square(weights).sum(axis=-1, keepdims=True)
+        zeta += excess / np.add.reduce(np.square(weights), axis=-1, keepdims=True)
     weights = 1.0 / (zeta + gaps)
-    total: FloatArray = weights / weights.sum(axis=-1, keepdims=True)
+    total: FloatArray = weights / np.add.reduce(weights, axis=-1, keepdims=True)
     return total

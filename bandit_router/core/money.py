@@ -100,6 +100,11 @@ class TokenPrices:
         )
         return -(-total // TOKENS_PER_MTOK)
 
+    def dearest_nusd(self, *, input_tokens: int, output_tokens: int) -> int:
+        """The highest bill of such a call, whatever part is cached: a cached token may cost more than a fresh one."""
+        input_price = max(self.input_nusd_per_mtok, self.cached_input_nusd_per_mtok)
+        return -(-(input_tokens * input_price + output_tokens * self.output_nusd_per_mtok) // TOKENS_PER_MTOK)
+
     def output_tokens_of(self, cost_nusd: int, *, input_tokens: int, cached_input_tokens: int = 0) -> float | None:
         """Output tokens that an exact bill implies, or None when output is free of charge.
 

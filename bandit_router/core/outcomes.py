@@ -195,6 +195,8 @@ def _apply_reward(before: Outcome, feedback: Feedback) -> tuple[Outcome, Feedbac
 
 def _apply_details(before: Outcome, feedback: Feedback) -> tuple[Outcome, FeedbackStatus | None]:
     """Outcome kind, latency and metrics: filled in where unset, replaced only by a correction."""
+    if feedback.kind is OutcomeKind.UNSPECIFIED and feedback.latency_ms is None and not feedback.metrics:
+        return before, None
     merged = dict(before.metrics)
     for name, value in feedback.metrics:
         if feedback.correct or name not in merged:

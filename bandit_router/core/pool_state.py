@@ -63,7 +63,9 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
         raise MismatchedContext(f"context has {len(x)} coordinates, the pool {state.dimension}")
     if decision.projection_version != state.projection_version:
         raise MismatchedContext(f"projection {decision.projection_version}, the pool's is {state.projection_version}")
-    arm = state.arms.setdefault(decision.arm_id, ArmState.empty(state.dimension))
+    arm = state.arms.get(decision.arm_id)
+    if arm is None:
+        arm = state.arms[decision.arm_id] = ArmState.empty(state.dimension)
     _replace(arm.reward, x, before.reward, after.reward)
     _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
     arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)

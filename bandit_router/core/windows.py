@@ -17,6 +17,8 @@ from bandit_router.core.resources import WindowKind, WindowRule
 
 HOUR_MS = 3_600_000
 FIXED_START_MS = 0
+MAX_RULES = 1_000
+"""Rules whose latest window is remembered; with more of them in use, all are found anew now and then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Window:
     end_ms: int | None = None
     previous_start_ms: int | None = None
 
+    def contains(self, now_ms: int) -> bool:
+        """Whether the instant belongs to this period."""
+        return self.start_ms <= now_ms and (self.end_ms is None or now_ms < self.end_ms)
+
 
 def window_at(rule: WindowRule, now_ms: int) -> Window:
     """The window of `rule` that contains `now_ms`."""
@@ -36,6 +42,23 @@ def window_at(rule: WindowRule, now_ms: int) -> Window:
     start_ms, end_ms = bounds(rule, now_ms)
     previous_start_ms, _ = bounds(rule, start_ms - 1)
     return Window(start_ms=start_ms, end_ms=end_ms, previous_start_ms=previous_start_ms)
+
+
+class Windows:
+    """`window_at` for one who asks at times that hardly ever leave the window of the last answer."""
+
+    def __init__(self) -> None:
+        self._latest: dict[WindowRule, Window] = {}
+
+    def at(self, rule: WindowRule, now_ms: int) -> Window:
+        """The window of `rule` that contains `now_ms`."""
+        latest = self._latest.get(rule)
+        if latest is not None and latest.contains(now_ms):
+            return latest
+        if len(self._latest) >= MAX_RULES:
+            self._latest.clear()
+        window = self._latest[rule] = window_at(rule, now_ms)
+        return window
 
 
 def _hour_bounds(rule: WindowRule, now_ms: int) -> tuple[int, int]:

@@ -165,7 +165,7 @@ def check_feedback(request: FeedbackRequest) -> None:
     for name, value in request.metrics.items():
         if not math.isfinite(value):
             violations.append(FieldViolation(f"metrics[{name}]", f"must be finite, got {value}"))
-    if request == FeedbackRequest(request.tenant_id, request.decision_id, idempotency_key=request.idempotency_key):
+    if not _says_something(request):
         violations.append(
             FieldViolation("usage", "a report must give usage, a reward, an outcome, metrics or latency_ms")
         )
@@ -173,6 +173,13 @@ def check_feedback(request: FeedbackRequest) -> None:
         violations.extend(_usage_violations(request.usage))
     if violations:
         raise InvalidRequest(violations)
+
+
+def _says_something(request: FeedbackRequest) -> bool:
+    if request.usage is not None or request.reward is not None:
+        return True
+    empty = FeedbackRequest(request.tenant_id, request.decision_id, idempotency_key=request.idempotency_key)
+    return request != empty
 
 
 def _usage_violations(usage: Usage) -> list[FieldViolation]:

@@ -8,6 +8,7 @@ solution is stored with every hold: a restarted replica goes on with the same λ
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class Sample:
 
     def pack(self) -> bytes:
         """Little-endian float32: the context, then the prompt tokens."""
-        return np.append(self.context, np.float32(self.prompt_tokens)).astype("<f4").tobytes()
+        return self.context.astype("<f4").tobytes() + struct.pack("<f", self.prompt_tokens)
 
     @classmethod
     def unpack(cls, data: bytes) -> Sample:

@@ -13,7 +13,7 @@ from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibl
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.partition import ENTROPY_BYTES, make_decision_id
 from bandit_router.core.resources import ExpiryPolicy, Tenant
-from bandit_router.core.windows import Window, window_at
+from bandit_router.core.windows import Window, Windows, window_at
 from bandit_router.ports.clock import Clock, Entropy
 from bandit_router.ports.ledger import (
     AccountMissing,
@@ -59,6 +59,7 @@ class RouteService:
         self._ledger = ledger
         self._clock = clock
         self._entropy = entropy
+        self._windows = Windows()
 
     async def route(self, request: RouteRequest) -> RouteReply:
         """Choose an arm, hold its money and record the decision. Raises RouterError; then nothing was held."""
@@ -109,7 +110,7 @@ class RouteService:
         _check_arms(request, served)
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()
-        window = window_at(tenant.window, now_ms)
+        window = self._windows.at(tenant.window, now_ms)
         mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
         price = mark.price_per_usd
         return Plan(

@@ -12,13 +12,15 @@ import numpy as np
 from bandit_router.adapters.memory.clock import ManualClock
 from bandit_router.adapters.memory.entropy import SeededEntropy
 from bandit_router.adapters.memory.store import MemoryStore
+from bandit_router.core.context import expected_prompt_tokens
 from bandit_router.core.errors import BudgetExhausted
 from bandit_router.core.money import TokenPrices, nusd_to_usd, parse_price, usd_to_nusd
 from bandit_router.core.resources import Arm, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderSource
+from bandit_router.service.learning import LEASE_MS
 from bandit_router.service.messages import FeedbackRequest, RouteReply, RouteRequest, Usage
-from bandit_router_sim.logs.full import FloatArray, IndexArray
+from bandit_router_sim.logs.full import FloatArray, FullLog, IndexArray
 from bandit_router_sim.replay.order import learning_requests, order_of, random_of
 from bandit_router_sim.replay.quiet import QuietObserver
 from bandit_router_sim.replay.result import REFUSED, RunResult, Trace
@@ -28,6 +30,7 @@ POOL_ID = "replay"
 TENANT_ID = "replay"
 DAY_S = 86_400
 _BUSY_PART_OF_DAY = 0.9
+_PART_OF_LEASE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class Replay:
         self._reports: deque[_Report] = deque()
         self._late_reports: deque[_Report] = deque()
         self._trace = _empty_trace(self._order)
+        self._columns = {arm_id: column for column, arm_id in enumerate(material.log.arm_ids)}
+        self._prompt_tokens = prompt_tokens_of(material.log)
+        self._learning = learning_requests(len(self._order), setting.learn_share)
+        self._served = 0
 
     @property
     def services(self) -> Services:
@@ -67,18 +74,33 @@ class Replay:
 
     async def run(self) -> RunResult:
         """Replay the whole log."""
-        count = len(self._order)
-        learning = learning_requests(count, self._setting.learn_share)
-        await self._set_up(learning or count)
-        for number in range(count):
+        await self.begin()
+        await self.advance(len(self._order))
+        return await self.finish()
+
+    async def begin(self) -> None:
+        """Set the replica up; nothing has been asked yet."""
+        await self._set_up(self._learning or len(self._order))
+
+    async def advance(self, upto: int) -> None:
+        """Serve the requests before number `upto` that have not been served."""
+        count, learning = len(self._order), self._learning
+        for number in range(self._served, upto):
             if number == learning and number:
                 await self._begin_reported_stretch(count - learning)
             await self._serve(number)
-            stretch = learning if number < learning else count - learning
-            self._clock.jump(DAY_S * _BUSY_PART_OF_DAY / stretch)
+            self._clock.jump(self._between_s(learning if number < learning else count - learning))
+        self._served = max(upto, self._served)
+
+    def _between_s(self, stretch: int) -> float:
+        """Time between requests: the stretch fits in its day, and the learner comes back within its lease."""
+        return min(DAY_S * _BUSY_PART_OF_DAY / stretch, _PART_OF_LEASE * LEASE_MS / 1000 / self._setting.fold_every)
+
+    async def finish(self) -> RunResult:
+        """The result, once all requests are served and all reports are in."""
         await self._send(self._reports, math.inf)
         await self._send(self._late_reports, math.inf)
-        self._trace.is_reported[learning:] = True
+        self._trace.is_reported[self._learning :] = True
         return RunResult(log_name=self._material.log.name, setting=self._setting, trace=self._trace)
 
     async def _set_up(self, first_stretch: int) -> None:
@@ -140,14 +162,11 @@ class Replay:
             await self._services.learner.step(POOL_ID)
 
     async def _route(self, number: int, row: int) -> RouteReply | None:
-        log = self._material.log
-        tokens = log.input_tokens[row]
-        known = tokens[np.isfinite(tokens)]
         request = RouteRequest(
             tenant_id=TENANT_ID,
             embedding=tuple(self._material.embeddings[row].tolist()),
             request_id=str(number),
-            prompt_tokens=int(known[0]) if len(known) else -(-len(log.prompts[row].encode()) // 4),
+            prompt_tokens=self._prompt_tokens[row],
         )
         try:
             return await self._services.route.route(request)
@@ -157,7 +176,7 @@ class Replay:
     def _play(self, number: int, row: int, reply: RouteReply) -> None:
         """Let the recorded outcome happen, and schedule what will be reported of it."""
         log, decision, trace = self._material.log, reply.decision, self._trace
-        column = log.arm_ids.index(decision.arm_id)
+        column = self._columns[decision.arm_id]
         reward, cost_usd = float(log.scores[row, column]), float(log.costs_usd[row, column])
         trace.chosen[number] = column
         trace.rewards[number] = reward
@@ -176,6 +195,16 @@ class Replay:
     async def _send(self, reports: deque[_Report], upto: float) -> None:
         while reports and reports[0].due <= upto:
             await self._services.feedback.feedback(reports.popleft().request)
+
+
+def prompt_tokens_of(log: FullLog) -> list[int]:
+    """Tokens of every prompt: the log's count where it has one, else by the prompt's length."""
+    first = np.isfinite(log.input_tokens).argmax(axis=1)
+    counts = log.input_tokens[np.arange(len(log)), first].tolist()
+    return [
+        int(count) if math.isfinite(count) else expected_prompt_tokens(len(prompt.encode()))
+        for count, prompt in zip(counts, log.prompts, strict=True)
+    ]
 
 
 def _empty_trace(order: IndexArray) -> Trace:

@@ -28,7 +28,7 @@ def settings_of(
 
 def replay_one(material: Material, setting: Setting) -> RunResult:
     """One replay, in this process."""
-    return asyncio.run(Replay(material, setting, _encoder_handle).run())
+    return asyncio.run(Replay(material, setting, encoder_handle).run())
 
 
 def sweep(
@@ -40,6 +40,6 @@ def sweep(
         yield from runner(delayed(replay_one)(material, setting) for setting in settings)
 
 
-def _encoder_handle(encoder_id: str) -> EncoderHandle:
+def encoder_handle(encoder_id: str) -> EncoderHandle:
     """Replayed embeddings come with the material; the static table's coordinates are ordered by variance."""
     return EncoderHandle(make_encoder(encoder_id), ordered=True)

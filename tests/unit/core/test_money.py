@@ -101,6 +101,19 @@ def test_a_cost_is_exact_and_rounded_up(
 
 
 @PROPERTY
+@given(prices, token_counts, token_counts, st.data())
+def test_no_share_of_cached_tokens_costs_more_than_the_dearest_and_one_costs_as_much(
+    list_prices: TokenPrices, inputs: int, outputs: int, data: st.DataObject
+) -> None:
+    def cost_nusd(cached: int) -> int:
+        return list_prices.cost_nusd(input_tokens=inputs, output_tokens=outputs, cached_input_tokens=cached)
+
+    dearest_nusd = list_prices.dearest_nusd(input_tokens=inputs, output_tokens=outputs)
+    assert cost_nusd(data.draw(st.integers(0, inputs))) <= dearest_nusd
+    assert dearest_nusd in (cost_nusd(0), cost_nusd(inputs))
+
+
+@PROPERTY
 @given(prices, token_counts, token_counts, st.integers(0, 1000))
 def test_more_tokens_never_cost_less(list_prices: TokenPrices, inputs: int, outputs: int, more: int) -> None:
     cost_nusd = list_prices.cost_nusd(input_tokens=inputs, output_tokens=outputs)

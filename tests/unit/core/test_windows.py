@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.resources import WindowKind, WindowRule
-from bandit_router.core.windows import HOUR_MS, Window, window_at
+from bandit_router.core.windows import HOUR_MS, Window, Windows, window_at
 from tests.builders import FEW, PROPERTY, THOROUGH
 
 ZONES = (
@@ -99,6 +99,18 @@ def test_all_instants_of_a_window_agree_on_it(case: tuple[WindowRule, int], shar
     assert window.end_ms is not None
     other_ms = window.start_ms + int(share * (window.end_ms - window.start_ms))
     assert window_at(rule, window.start_ms) == window_at(rule, other_ms) == window_at(rule, window.end_ms - 1) == window
+
+
+@PROPERTY
+@given(st.lists(rules(), min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), instants), max_size=20))
+def test_remembered_windows_are_those_that_are_found_anew(
+    known: list[WindowRule], visits: list[tuple[int, int]]
+) -> None:
+    windows = Windows()
+    for index, now_ms in visits:
+        rule = known[index % len(known)]
+        for later_ms in (now_ms, now_ms + HOUR_MS // 2, now_ms + DAY_MS):
+            assert windows.at(rule, later_ms) == window_at(rule, later_ms)
 
 
 @THOROUGH
