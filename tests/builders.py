@@ -12,6 +12,7 @@ from scipy.special import chdtrc
 
 from bandit_router.core.choice import Query
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind
 from bandit_router.core.resources import Arm, Pool, Tenant
@@ -105,8 +106,7 @@ def make_decision(context: Sequence[float] = (1.0, 0.5), **fields: Any) -> Decis
         "snapshot_version": 0,
         "projection_version": 0,
         "policy_id": "linucb/igw/replan",
-        "exploration": "igw",
-        "exploration_scale": 1500.0,
+        "exploration": Exploration("igw", 1500.0),
         "reason": Reason.POLICY,
         "decided_ms": 0,
         "deadline_ms": 600_000,

@@ -1,46 +1,28 @@
 """From predictions to a draw: quotes, feasibility, scores and choice probabilities of one query. Pure.
 
-g_a = q_a + α √v_a − λ · c_a          (linear in dollars)
+g_a = q_a + α · deviation_a − charge(c_a)          (λ c_a where the budget policy is linear in dollars)
 p   = exploration layer of g over the feasible arms
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.budget_policies.protocol import Charge
 from bandit_router.core.decision import ArmQuote, Round
 from bandit_router.core.draw import pick
-from bandit_router.core.exploration import FloatArray, inverse_gap_weights
+from bandit_router.core.explorations.normals import keyed_normals
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.model import PoolModel, Predictions
 from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK
+from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, HoldPolicy
-from bandit_router.core.spec import SpecError, parse_spec
-
-EXPLORATIONS: Mapping[str, Mapping[str, float]] = {"igw": {"tau": 1500.0}}
-"""Exploration layers and the defaults of their parameters."""
 
 HOLD_QUANTILE_95 = 1.6449
-
-Weigh = Callable[[FloatArray], FloatArray]
-
-
-def parse_exploration(text: str) -> tuple[str, float]:
-    """Name and scale of an exploration layer as a pool names it. Raises SpecError."""
-    name, parameters = parse_spec(text, EXPLORATIONS)
-    scale = parameters["tau"]
-    if scale <= 0.0:
-        raise SpecError(f"{name}:tau must be positive, got {scale:g}")
-    return name, scale
-
-
-def weigher(exploration: str, scale: float) -> Weigh:
-    """The function that turns scores (…, K) into choice probabilities (…, K)."""
-    assert exploration == "igw", exploration
-    return lambda scores: inverse_gap_weights(scores, scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +51,7 @@ class Query:
 
 
 def quote_arms(
-    model: PoolModel, arms: Sequence[Arm], query: Query, *, price_per_usd: float, hold_policy: HoldPolicy
+    model: PoolModel, arms: Sequence[Arm], query: Query, *, charge: Charge, hold_policy: HoldPolicy
 ) -> tuple[ArmQuote, ...]:
     """A quote per arm; arms that may not be chosen carry the reason. `model.arm_ids` are those of `arms`, in order."""
     predictions = model.predict(query.context[None, :])
@@ -77,9 +59,11 @@ def quote_arms(
     tokens = predictions.output_tokens(most)[0]
     hold_tokens = _hold_output_tokens(predictions, tokens, most, hold_policy)
     optimistic = predictions.reward[0] + model.alpha * predictions.deviation[0]
+    costs_nusd = [expected_cost_nusd(arm, query, float(tokens[index])) for index, arm in enumerate(arms)]
+    scores = charge.scores(optimistic, np.array(costs_nusd, dtype=np.int64))
     quotes = []
     for index, arm in enumerate(arms):
-        cost_nusd = expected_cost_nusd(arm, query, float(tokens[index]))
+        cost_nusd = costs_nusd[index]
         reward = float(predictions.reward[0, index])
         quotes.append(
             ArmQuote(
@@ -89,7 +73,7 @@ def quote_arms(
                 expected_output_tokens=float(tokens[index]),
                 expected_cost_nusd=cost_nusd,
                 hold_nusd=_hold_nusd(arm, query, math.ceil(hold_tokens[index]), hold_policy),
-                score=float(optimistic[index]) - price_per_usd * cost_nusd / NUSD_PER_USD,
+                score=float(scores[index]),
                 excluded_because=_exclusion(arm, query, reward=reward, cost_nusd=cost_nusd),
             )
         )
@@ -114,9 +98,20 @@ def candidates(quotes: Sequence[ArmQuote], *, free_nusd: int | None = None) -> t
     )
 
 
-def weigh_round(quotes: Sequence[ArmQuote], arms: tuple[int, ...], weigh: Weigh) -> Round:
-    """Choice probabilities over the arms at positions `arms` (at least one)."""
-    weights = weigh(np.array([quotes[index].score for index in arms]))
+def weigh_round(
+    quotes: Sequence[ArmQuote], arms: tuple[int, ...], exploration: Exploration, *, seed: int, key: str
+) -> Round:
+    """Choice probabilities over the arms at positions `arms` (at least one).
+
+    `seed` and `key` name the draws of a layer that makes its own; they are those of the decision in every round.
+    """
+    places = list(arms)
+    normals = keyed_normals(seed, key, arms=len(quotes))
+    weights = exploration.weigh(
+        np.array([quotes[index].score for index in places]),
+        np.array([quotes[index].uncertainty for index in places]),
+        lambda samples: normals(samples)[:, places],
+    )
     return Round(arms=arms, probabilities=tuple(weights.tolist()))
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
 
@@ -60,7 +61,7 @@ def encode_decision(decision: Decision) -> bytes:
             "snap": decision.snapshot_version,
             "proj": decision.projection_version,
             "policy": decision.policy_id,
-            "explore": [decision.exploration, decision.exploration_scale],
+            "explore": _exploration_row(decision.exploration),
             "why": decision.reason.value,
             "at": decision.decided_ms,
             "due": decision.deadline_ms,
@@ -92,8 +93,7 @@ def decode_decision(data: bytes) -> Decision:
         snapshot_version=doc["snap"],
         projection_version=doc["proj"],
         policy_id=doc["policy"],
-        exploration=doc["explore"][0],
-        exploration_scale=doc["explore"][1],
+        exploration=Exploration(*doc["explore"]),
         reason=Reason(doc["why"]),
         decided_ms=doc["at"],
         deadline_ms=doc["due"],
@@ -156,6 +156,12 @@ def _quote_row(quote: ArmQuote) -> list[Any]:
 
 def _bill_row(bill: Bill) -> list[int | None]:
     return [bill.cost_nusd, bill.input_tokens, bill.output_tokens, bill.cached_input_tokens]
+
+
+def _exploration_row(exploration: Exploration) -> list[Any]:
+    """Name, scale, and the floor if there is one."""
+    row = [exploration.name, exploration.scale]
+    return [*row, exploration.floor] if exploration.floor else row
 
 
 def _dump(doc: dict[str, Any]) -> bytes:

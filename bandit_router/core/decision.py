@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 
 
@@ -76,8 +77,7 @@ class Decision:
     snapshot_version: int
     projection_version: int
     policy_id: str
-    exploration: str
-    exploration_scale: float
+    exploration: Exploration
     reason: Reason
     decided_ms: int
     deadline_ms: int

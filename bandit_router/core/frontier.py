@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from bandit_router.core.exploration import FloatArray
+from bandit_router.core.regression import FloatArray
 
 
 def concave_envelope(costs: FloatArray, rewards: FloatArray) -> list[int]:

@@ -1,4 +1,4 @@
-"""The `replan` budget policy: the price of money is re-solved, not nudged.
+"""The price of money re-solved, not nudged: what the `replan` budget policy, previews and references share.
 
     b = (money left − expected cost in flight) / calls left
     λ: mean over recent contexts of Σ_a p_a(x; λ) · c_a(x) = b        (λ = 0 if that is affordable)
@@ -12,40 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.exploration import FloatArray
+from bandit_router.core.budget_policies.protocol import Reservoir
+from bandit_router.core.regression import FloatArray
 
 MIN_PRICE_PER_USD = 1e-3
 MAX_PRICE_PER_USD = 1e7
-_PACE_FLOOR_CALLS = 100
-"""A window of unknown length is assumed to bring at least this many further calls."""
-
-
-def calls_left(*, expected_calls: int, decisions: int, elapsed_ms: int | None, remaining_ms: int | None) -> float:
-    """How many further calls the money has to last for.
-
-    Declared demand counts down. Without a declaration, or beyond it, a window that ends is extrapolated at its own
-    rate so far; a fixed total, whose end nobody knows, is expected to bring as many calls again as it has brought (the
-    Lindy estimate), so the money left is never staked on the next few calls.
-    """
-    if expected_calls > decisions:
-        return float(expected_calls - decisions)
-    seen = max(decisions, _PACE_FLOOR_CALLS)
-    if remaining_ms is None or elapsed_ms is None or elapsed_ms <= 0:
-        return float(seen)
-    return max(1.0, seen * remaining_ms / elapsed_ms)
-
-
-@dataclass(frozen=True, slots=True)
-class Reservoir:
-    """Recent queries as the policy sees them, (n, K): optimistic and expected rewards, expected costs in USD."""
-
-    rewards: FloatArray
-    costs_usd: FloatArray
-    expected_rewards: FloatArray
 
 
 def solve_price(

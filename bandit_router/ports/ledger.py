@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bandit_router.core.budget import Account, BudgetEditKind
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.outcomes import MoneyChange
 from bandit_router.core.windows import Window
 
@@ -22,18 +23,6 @@ class StoreUnavailable(Exception):
 
 class AccountMissing(Exception):
     """The tenant has no account in this ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class PriceMark:
-    """The price of money last solved for a tenant window, kept so that a restart continues with it.
-
-    `decisions` and `snapshot_version` say after how many decisions and from which snapshot it was solved.
-    """
-
-    price_per_usd: float
-    decisions: int
-    snapshot_version: int
 
 
 @dataclass(frozen=True, slots=True)

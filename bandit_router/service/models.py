@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bandit_router.core.choice import Weigh, parse_exploration, weigher
 from bandit_router.core.context import context_dimension
-from bandit_router.core.model import PoolModel, build_model, parse_learner
+from bandit_router.core.explorations.normals import batch_normals
+from bandit_router.core.explorations.registry import Exploration, parse_exploration
+from bandit_router.core.learners.registry import parse_learner
+from bandit_router.core.model import PoolModel, build_model
 from bandit_router.core.pool_codec import decode_pool_state
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.projection import Projection
+from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, Pool
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.directory import Directory
@@ -41,15 +44,17 @@ class ServedPool:
     pool: Pool
     arms: tuple[Arm, ...]
     model: PoolModel
-    exploration: str
-    exploration_scale: float
-    weigh: Weigh
+    exploration: Exploration
     revision: int
 
     @property
     def has_live_arms(self) -> bool:
         """Whether any arm may be chosen at all."""
         return any(arm.is_live for arm in self.arms)
+
+    def weigh(self, scores: FloatArray, deviations: FloatArray) -> FloatArray:
+        """Choice probabilities of many queries at once, (n, K), over arms with these scores and deviations (n, K)."""
+        return self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
 
     @property
     def policy_prefix(self) -> str:
@@ -123,14 +128,11 @@ class Models:
 
     def _build(self, pool: Pool, revision: int) -> ServedPool:
         arms = self._directory.arms(pool.pool_id)
-        exploration, scale = parse_exploration(pool.exploration)
         state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
         return ServedPool(
             pool=pool,
             arms=arms,
             model=build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner)),
-            exploration=exploration,
-            exploration_scale=scale,
-            weigh=weigher(exploration, scale),
+            exploration=parse_exploration(pool.exploration),
             revision=revision,
         )

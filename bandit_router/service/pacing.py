@@ -1,9 +1,10 @@
 """The price of money of each tenant, as this replica serves it.
 
-λ is re-solved when a decision finds it due: after every RESOLVE_EVERY decisions of the window (sooner in its first
-ones), with a new snapshot or catalog, after a budget edit, in a new window, and at times in a window whose demand is
-forecast from the clock. All triggers but the last are counts and versions, not times, and the mark of the last
-solution is stored with every hold: a restarted replica goes on with the same λ and re-solves it at the same decision.
+λ is re-solved when a decision finds it due: after as many decisions of the window as its budget policy says (sooner in
+its first ones), with a new snapshot or catalog, after a budget edit, in a new window, and at times in a window whose
+demand is forecast from the clock. All triggers but the last are counts and versions, not times, and the mark of the
+last solution is stored with every hold: a restarted replica goes on with the same λ and re-solves it at the same
+decision.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.budget_policies.horizon import calls_left
+from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing
+from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query, costs_usd
 from bandit_router.core.context import Context
-from bandit_router.core.money import nusd_to_usd
-from bandit_router.core.replan import Reservoir, calls_left, solve_price
 from bandit_router.core.resources import Tenant
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger, PriceMark
+from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger
 from bandit_router.service.models import ServedPool
 
-RESOLVE_EVERY = 32
 FORECAST_MS = 5_000
 MAX_TENANTS = 10_000
 """Tenants whose reservoir is kept in memory; the least recently used is dropped and read back when needed."""
@@ -77,15 +78,16 @@ class Pacer:
 
         Raises StoreUnavailable and AccountMissing when the tenant's state has to be read first.
         """
-        if tenant.budget_policy == "none" or not served.has_live_arms:
+        policy = parse_budget_policy(tenant.budget_policy)
+        if policy.solve_every == 0 or not served.has_live_arms:
             return PriceMark(0.0, 0, served.model.version)
         pace = self._paces.get(tenant.tenant_id)
         if pace is None or pace.budget.window.start_ms != window.start_ms:
             pace = await self._load(tenant, window, pace, revision=served.revision, now_ms=now_ms)
         self._paces.move_to_end(tenant.tenant_id)
-        if not _is_due(pace, tenant, served, now_ms=now_ms):
+        if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
             return pace.mark
-        mark = _solve(pace, tenant, served, query, now_ms=now_ms)
+        mark = policy.solve(pace.mark, _standing(pace, tenant, served, query, now_ms=now_ms))
         if not rehearse:
             pace.mark = mark
             pace.revision = served.revision
@@ -126,34 +128,34 @@ class Pacer:
         return pace
 
 
-def _is_due(pace: _Pace, tenant: Tenant, served: ServedPool, *, now_ms: int) -> bool:
+def _is_due(pace: _Pace, policy: BudgetPolicy, tenant: Tenant, served: ServedPool, *, now_ms: int) -> bool:
     mark, account = pace.mark, pace.budget.account
     since = account.decisions - mark.decisions
     if mark.snapshot_version != served.model.version or pace.revision != served.revision:
         return True
     if since < 0 or account.limit_nusd != pace.limit_nusd:
         return True
-    if since >= min(RESOLVE_EVERY, 1 + mark.decisions):
+    if since >= min(policy.solve_every, 1 + mark.decisions):
         return True
     is_forecast = tenant.expected_calls == 0 and pace.budget.window.end_ms is not None
     return is_forecast and now_ms - pace.solved_ms >= FORECAST_MS
 
 
-def _solve(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> PriceMark:
+def _standing(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> Standing:
     account = pace.budget.account
-    horizon = horizon_of(tenant, pace.budget, now_ms=now_ms)
-    left_usd = nusd_to_usd(max(0, account.limit_nusd - account.spent_nusd - account.in_flight_nusd))
-    price = solve_price(
-        build_reservoir(pace.recent or (Sample.of(query),), served),
-        pace_usd=left_usd / horizon,
+    return Standing(
+        limit_nusd=account.limit_nusd,
+        committed_nusd=account.spent_nusd + account.in_flight_nusd,
+        decisions=account.decisions,
+        calls_left=horizon_of(tenant, pace.budget, now_ms=now_ms),
+        snapshot_version=served.model.version,
+        reservoir=lambda: build_reservoir(pace.recent or (Sample.of(query),), served),
         weigh=served.weigh,
-        hint=pace.mark.price_per_usd,
     )
-    return PriceMark(price, account.decisions, served.model.version)
 
 
 def horizon_of(tenant: Tenant, budget: BudgetState, *, now_ms: int) -> float:
-    """How many further calls the window's money has to last for (`core.replan.calls_left`)."""
+    """How many further calls the window's money has to last for (`core.budget_policies.horizon`)."""
     window = budget.window
     return calls_left(
         expected_calls=tenant.expected_calls,
@@ -169,7 +171,7 @@ def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
     Samples of another context length (the pool's features have changed) are left out; with none left the reservoir is
     a single average context.
     """
-    dimension = served.model.reward_mean.shape[1]
+    dimension = served.model.dimension
     usable = [s for s in samples if len(s.context) == dimension] or [_average_sample(dimension)]
     contexts = np.array([s.context for s in usable], dtype=np.float64)
     predictions = served.model.predict(contexts)
@@ -177,7 +179,12 @@ def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
     tokens = np.array([s.prompt_tokens for s in usable], dtype=np.float64)
     costs = costs_usd(served.arms, predictions, tokens)
     rewards = predictions.reward + served.model.alpha * predictions.deviation
-    return Reservoir(rewards=rewards[:, live], costs_usd=costs[:, live], expected_rewards=predictions.reward[:, live])
+    return Reservoir(
+        rewards=rewards[:, live],
+        costs_usd=costs[:, live],
+        expected_rewards=predictions.reward[:, live],
+        deviations=predictions.deviation[:, live],
+    )
 
 
 def _average_sample(dimension: int) -> Sample:

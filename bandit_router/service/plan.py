@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.choice import Query, candidates, draw_arm, weigh_round
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.draw import uniform
 from bandit_router.core.resources import Tenant
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import PriceMark
 from bandit_router.service.models import ServedPool
 from bandit_router.service.pacing import Sample
 
@@ -48,8 +48,9 @@ class Plan:
         return None
 
     def _drawn(self, arms: tuple[int, ...], *, rounds: tuple[Round, ...]) -> Decision:
-        draw = weigh_round(self.quotes, arms, self.served.weigh)
-        number = uniform(self.served.pool.seed, self.request_id or self.decision_id, len(rounds))
+        seed, key = self.served.pool.seed, self.request_id or self.decision_id
+        draw = weigh_round(self.quotes, arms, self.served.exploration, seed=seed, key=key)
+        number = uniform(seed, key, len(rounds))
         return self._decision(draw_arm(draw, number), rounds=(*rounds, draw), reason=Reason.POLICY)
 
     def _decision(self, position: int, *, rounds: tuple[Round, ...], reason: Reason) -> Decision:
@@ -72,7 +73,6 @@ class Plan:
             projection_version=self.projection_version,
             policy_id=f"{served.policy_prefix}/{tenant.budget_policy}",
             exploration=served.exploration,
-            exploration_scale=served.exploration_scale,
             reason=reason,
             decided_ms=self.decided_ms,
             deadline_ms=self.decided_ms + int(tenant.hold_ttl_s * 1000),

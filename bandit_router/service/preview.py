@@ -9,6 +9,7 @@ import numpy as np
 
 from bandit_router.core.errors import ResourceNotFound
 from bandit_router.core.money import nusd_to_usd
+from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import solve_price
 from bandit_router.core.windows import window_at
 from bandit_router.ports.clock import Clock
@@ -68,8 +69,12 @@ class PreviewService:
 
 def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, calls: int) -> Preview:
     reservoir = build_reservoir(samples, served)
-    price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=served.weigh)
-    shares = served.weigh(reservoir.rewards - price * reservoir.costs_usd)
+
+    def weigh(scores: FloatArray) -> FloatArray:
+        return served.weigh(scores, reservoir.deviations)
+
+    price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=weigh)
+    shares = weigh(reservoir.rewards - price * reservoir.costs_usd)
     live = [arm.arm_id for arm in served.arms if arm.is_live]
     count = len(shares)
     return Preview(

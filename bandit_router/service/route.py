@@ -6,7 +6,8 @@ free, the arm is drawn again over those that fit; see core.decision for the prop
 
 from __future__ import annotations
 
-from bandit_router.core.choice import candidates, quote_arms, weigh_round, weigher
+from bandit_router.core.budget_policies.registry import parse_budget_policy
+from bandit_router.core.choice import candidates, quote_arms, weigh_round
 from bandit_router.core.codec import decode_decision, encode_decision, encode_outcome
 from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
 from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibleArm, ResourceNotFound, StoreAway
@@ -112,7 +113,7 @@ class RouteService:
         now_ms = self._clock.now_ms()
         window = self._windows.at(tenant.window, now_ms)
         mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
-        price = mark.price_per_usd
+        charge = parse_budget_policy(tenant.budget_policy).charge(mark)
         return Plan(
             decision_id=make_decision_id(
                 tenant.tenant_id, now_ms=now_ms, entropy=self._entropy.token_bytes(ENTROPY_BYTES)
@@ -125,7 +126,7 @@ class RouteService:
             projection_version=projection_version,
             sample=Sample.of(query),
             mark=mark,
-            quotes=quote_arms(served.model, served.arms, query, price_per_usd=price, hold_policy=tenant.hold_policy),
+            quotes=quote_arms(served.model, served.arms, query, charge=charge, hold_policy=tenant.hold_policy),
             decided_ms=now_ms,
         )
 
@@ -177,8 +178,8 @@ def exact_propensities(decision: Decision, *, free_nusd: int) -> dict[str, float
     last = decision.rounds[-1]
     fitting = last.arms if decision.shadow else arms_that_fit(decision, free_nusd=free_nusd)
     if fitting != last.arms:
-        weigh = weigher(decision.exploration, decision.exploration_scale)
-        last = weigh_round(decision.quotes, fitting, weigh)
+        key = decision.request_id or decision.decision_id
+        last = weigh_round(decision.quotes, fitting, decision.exploration, seed=decision.seed, key=key)
     return propensities_of(decision, last_round=last)
 
 

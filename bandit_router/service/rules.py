@@ -7,17 +7,17 @@ from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
 from bandit_router.core.budget import LimitError, check_limit
-from bandit_router.core.choice import parse_exploration
+from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.context import MAX_CONTEXT_DIMENSION, context_dimension
 from bandit_router.core.errors import FieldViolation, InvalidRequest
-from bandit_router.core.model import parse_learner
+from bandit_router.core.explorations.registry import parse_exploration
+from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.money import MAX_PRICE_NUSD_PER_MTOK
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.core.spec import SpecError
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 FEATURE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
-BUDGET_POLICIES = ("replan", "none")
 MAX_OUTPUT_TOKENS = 10_000_000
 MAX_HOLD_TTL_S = 30 * 24 * 3600.0
 _LAST_START_DAY = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}
@@ -90,11 +90,7 @@ def check_tenant(tenant: Tenant) -> None:
         check_limit(tenant.limit_nusd)
     except LimitError as refusal:
         found.require(None, "tenant.limit_nusd", str(refusal))
-    found.require(
-        tenant.budget_policy in BUDGET_POLICIES,
-        "tenant.budget_policy",
-        f"must be one of {', '.join(BUDGET_POLICIES)}, got {tenant.budget_policy!r}",
-    )
+    _require_spec(found, "tenant.budget_policy", lambda: parse_budget_policy(tenant.budget_policy))
     found.require(tenant.expected_calls >= 0, "tenant.expected_calls", "must not be negative")
     found.require(
         0.0 < tenant.hold_ttl_s <= MAX_HOLD_TTL_S,

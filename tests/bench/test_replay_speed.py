@@ -17,29 +17,31 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from bandit_router.core.budget_policies.protocol import LinearCharge, Reservoir
+from bandit_router.core.budget_policies.replan import SOLVE_EVERY
 from bandit_router.core.choice import (
     Query,
     candidates,
     costs_usd,
     draw_arm,
-    parse_exploration,
     quote_arms,
     weigh_round,
-    weigher,
 )
 from bandit_router.core.context import build_context, expected_prompt_tokens
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round, arms_that_fit, propensities_of
 from bandit_router.core.draw import uniform
-from bandit_router.core.exploration import FloatArray
-from bandit_router.core.model import PoolModel, build_model, parse_learner
+from bandit_router.core.explorations.normals import batch_normals
+from bandit_router.core.explorations.registry import parse_exploration
+from bandit_router.core.learners.registry import parse_learner
+from bandit_router.core.model import PoolModel, build_model
 from bandit_router.core.money import TokenPrices, nusd_to_usd, parse_price, usd_to_nusd
 from bandit_router.core.outcomes import Bill, Feedback, Outcome, apply_feedback
 from bandit_router.core.pool_state import PoolState, learn
 from bandit_router.core.projection import identity_projection
-from bandit_router.core.replan import Reservoir, solve_price
+from bandit_router.core.regression import FloatArray
+from bandit_router.core.replan import solve_price
 from bandit_router.core.resources import Arm, HoldPolicy
 from bandit_router.ports.ledger import RECENT_CONTEXTS
-from bandit_router.service.pacing import RESOLVE_EVERY
 from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.replay.engine import Replay
 from bandit_router_sim.replay.order import order_of, random_of
@@ -105,9 +107,8 @@ class BareLoop:
             Arm(arm_id, TokenPrices(0, parse_price(price.output_usd_per_mtok), 0), price.max_output_tokens)
             for arm_id, price in material.prices.items()
         )
-        self.exploration, self.scale = parse_exploration(setting.policy.exploration)
-        self.weigh = weigher(self.exploration, self.scale)
-        self.parameters = parse_learner(setting.policy.learner)
+        self.exploration = parse_exploration(setting.policy.exploration)
+        self.learner = parse_learner(setting.policy.learner)
         self.projection = identity_projection(material.embeddings.shape[1], setting.policy.dimension)
         self.embeddings = material.embeddings.astype(np.float32)
         self.state = PoolState(dimension=2 + setting.policy.dimension)
@@ -120,7 +121,7 @@ class BareLoop:
         self.propensities: list[float] = []
 
     def rebuilt(self) -> PoolModel:
-        return build_model(self.state, [arm.arm_id for arm in self.arms], self.parameters)
+        return build_model(self.state, [arm.arm_id for arm in self.arms], self.learner)
 
     def run(self, first: int, last: int) -> None:
         for number in range(first, last):
@@ -133,7 +134,7 @@ class BareLoop:
         query = self.query(row)
         self.resolve(query)
         quotes = quote_arms(
-            self.model, self.arms, query, price_per_usd=self.price_per_usd, hold_policy=HoldPolicy.WORST_CASE
+            self.model, self.arms, query, charge=LinearCharge(self.price_per_usd), hold_policy=HoldPolicy.WORST_CASE
         )
         rounds = self.draws(number, quotes)
         if rounds is None:
@@ -148,7 +149,7 @@ class BareLoop:
         rounds: list[Round] = []
         fitting = candidates(quotes)
         while fitting:
-            rounds.append(weigh_round(quotes, fitting, self.weigh))
+            rounds.append(weigh_round(quotes, fitting, self.exploration, seed=self.setting.seed, key=str(number)))
             position = draw_arm(rounds[-1], uniform(self.setting.seed, str(number), len(rounds) - 1))
             if quotes[position].hold_nusd <= self.purse.free_nusd:
                 return position, tuple(rounds)
@@ -176,7 +177,6 @@ class BareLoop:
             projection_version=0,
             policy_id="",
             exploration=self.exploration,
-            exploration_scale=self.scale,
             reason=Reason.POLICY,
             decided_ms=0,
             deadline_ms=NEVER_MS,
@@ -193,7 +193,9 @@ class BareLoop:
         last = decision.rounds[-1]
         fitting = arms_that_fit(decision, free_nusd=self.purse.free_nusd)
         if fitting != last.arms:
-            last = weigh_round(decision.quotes, fitting, self.weigh)
+            last = weigh_round(
+                decision.quotes, fitting, self.exploration, seed=self.setting.seed, key=decision.request_id
+            )
         self.propensities.append(propensities_of(decision, last_round=last)[decision.arm_id])
         column = self.material.log.arm_ids.index(decision.arm_id)
         self.chosen.append(column)
@@ -205,6 +207,9 @@ class BareLoop:
         self.purse.spent_nusd += bill.cost_nusd
         self.purse.decisions += 1
 
+    def weigh(self, scores: FloatArray) -> FloatArray:
+        return self.exploration.weigh(scores, scores, batch_normals(*scores.shape))
+
     def fold(self) -> None:
         for event in self.events:
             learn(self.state, *event)
@@ -215,7 +220,7 @@ class BareLoop:
     def resolve(self, query: Query) -> None:
         version, decisions = self.solved
         since = self.purse.decisions - decisions
-        if self.model.version == version and since < min(RESOLVE_EVERY, 1 + decisions):
+        if self.model.version == version and since < min(SOLVE_EVERY, 1 + decisions):
             return
         recent = self.recent or [query]
         predictions = self.model.predict(np.array([sample.context for sample in recent]))
@@ -224,6 +229,7 @@ class BareLoop:
             rewards=predictions.reward + self.model.alpha * predictions.deviation,
             costs_usd=costs_usd(self.arms, predictions, tokens),
             expected_rewards=predictions.reward,
+            deviations=predictions.deviation,
         )
         self.price_per_usd = solve_price(
             reservoir,

@@ -7,8 +7,9 @@ from typing import Any
 from bandit_router.adapters.redis import keys
 from bandit_router.adapters.redis.scripts import Argument
 from bandit_router.core.budget import Account, BudgetEditKind
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import AuditEntry, BudgetEdit, BudgetState, DecisionRecord, PriceMark
+from bandit_router.ports.ledger import AuditEntry, BudgetEdit, BudgetState, DecisionRecord
 
 WINDOW_KEEP_MS = 400 * 86_400_000
 """How long a window outlives its end: late bills land there. A fixed total is kept for ever."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bandit_router.core.exploration import FloatArray
 from bandit_router.core.money import NUSD_PER_USD, usd_to_nusd
+from bandit_router.core.regression import FloatArray
 
 _PACKAGE = "pareto_bandit"
 _LOGS = ("data/examples/val.jsonl", "data/examples/test_holdout.jsonl")

@@ -1,6 +1,6 @@
 """Target policies: functions from what was known before n choices to the probabilities (n, K) of choosing each arm.
 
-The family π_λ is the product's own: scores r̂ − λ·ĉ through `core.exploration.inverse_gap_weights`, over the feasible
+The family π_λ is the product's own: scores r̂ − λ·ĉ through `core.explorations.igw`, over the feasible
 arms. Its quotes are those of the log; where a learner made them on its way, π_λ is the sequence of policies that this
 learner went through, and its value is their mean over the log.
 """
@@ -13,11 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
-from bandit_router.core.choice import EXPLORATIONS
-from bandit_router.core.exploration import inverse_gap_weights
+from bandit_router.core.explorations.igw import IGW, inverse_gap_weights
 from bandit_router_sim.logs.decisions import BoolArray, DecisionLog, FloatArray
 
-DEFAULT_TAU = EXPLORATIONS["igw"]["tau"]
+DEFAULT_TAU = IGW.defaults["tau"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bandit_router.core.replan import Reservoir, solve_price
+from bandit_router.core.budget_policies.protocol import Reservoir
+from bandit_router.core.replan import solve_price
 from bandit_router_sim.logs.full import FloatArray, IndexArray
 from bandit_router_sim.replay.result import REFUSED
 
@@ -46,7 +47,9 @@ def spend_on_predictions(
 
 def greedy_price(rewards: FloatArray, costs_usd: FloatArray, *, pace_usd: float, hint: float = 0.0) -> float:
     """λ at which greedy choices on these rewards and costs (n, K) cost `pace_usd` on average."""
-    reservoir = Reservoir(rewards=rewards, costs_usd=costs_usd, expected_rewards=rewards)
+    reservoir = Reservoir(
+        rewards=rewards, costs_usd=costs_usd, expected_rewards=rewards, deviations=np.zeros_like(rewards)
+    )
     return solve_price(reservoir, pace_usd=pace_usd, weigh=greedy, hint=hint)
 
 

@@ -68,7 +68,7 @@ def _check_shrunk(decision: Decision, drawn: int, arms: Sequence[int], rest: Seq
 
 
 def _check_probabilities(decision: Decision, draw: Round) -> None:
-    expected = weights_of([decision.quotes[arm].score for arm in draw.arms], decision.exploration_scale)
+    expected = weights_of([decision.quotes[arm].score for arm in draw.arms], decision.exploration.scale)
     for told, right in zip(draw.probabilities, expected, strict=True):
         if not math.isclose(told, right, abs_tol=TOLERANCE):
             raise Violation(f"{decision.decision_id}: probabilities {draw.probabilities}, should be {expected}")
@@ -96,7 +96,7 @@ def _propensities(decision: Decision, *, free_nusd: int) -> dict[str, float]:
     if decision.chosen not in fitting:
         raise Violation(f"{decision.decision_id}: its hold {decision.hold_nusd} did not fit in {free_nusd}")
     scores = [decision.quotes[arm].score for arm in fitting]
-    virtual = Round(fitting, tuple(weights_of(scores, decision.exploration_scale)))
+    virtual = Round(fitting, tuple(weights_of(scores, decision.exploration.scale)))
     rounds = (*decision.rounds, virtual)
 
     def chosen_from(number: int, arm: int) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandit_router.core.decision import Decision
+from bandit_router.core.learners.gaussian import GaussianRewards
 from bandit_router.core.model import PoolModel
 from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
 from bandit_router.core.pool_state import PoolState
@@ -88,11 +89,13 @@ class Lessons:
         """The posterior means that a replica serves solve the normal equations of all lessons."""
         everything = [lesson for log in self.logs[pool_id].values() for lesson in log]
         latest = {lesson.decision_id: lesson for lesson in everything}
+        served = model.fitted.rewards
+        assert isinstance(served, GaussianRewards), served
         for index, arm_id in enumerate(model.arm_ids):
             pairs = [(le.context, le.reward) for le in latest.values() if le.arm_id == arm_id]
-            expected = _solve(pairs, model.reward_mean.shape[1], level=level, bias=bias, ridge=ridge)
-            if not np.allclose(model.reward_mean[index], expected, rtol=0.0, atol=TOLERANCE):
-                raise Violation(f"{pool_id}/{arm_id} is served {model.reward_mean[index]}, should be {expected}")
+            expected = _solve(pairs, model.dimension, level=level, bias=bias, ridge=ridge)
+            if not np.allclose(served.mean[index], expected, rtol=0.0, atol=TOLERANCE):
+                raise Violation(f"{pool_id}/{arm_id} is served {served.mean[index]}, should be {expected}")
 
     def _check_progress(self, pool_id: str, positions: Mapping[int, str]) -> None:
         for partition, entry_id in self.positions.get(pool_id, {}).items():

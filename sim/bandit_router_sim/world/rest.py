@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from bandit_router.core.model import parse_learner
+from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.pool_codec import decode_pool_state
 from bandit_router.core.resources import Pool
 from bandit_router.ports.catalog import Kind
@@ -125,7 +125,7 @@ class Rest:
             self._check_served(pool, snapshot.version)
 
     def _check_served(self, pool: Pool, version: int) -> None:
-        parameters = parse_learner(pool.learner)
+        parameters = parse_learner(pool.learner).parameters
         for replica in self._served_by(pool):
             served = self._now(replica.services.models.served(pool.pool_id))
             model = getattr(served, "model", None)

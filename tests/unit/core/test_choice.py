@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import (
     Query,
     candidates,
     costs_usd,
     draw_arm,
     expected_cost_nusd,
-    parse_exploration,
     quote_arms,
     weigh_round,
-    weigher,
 )
 from bandit_router.core.decision import ArmQuote
 from bandit_router.core.draw import uniform
-from bandit_router.core.model import LEARNERS, PoolModel, build_model
+from bandit_router.core.explorations.registry import Exploration
+from bandit_router.core.learners.registry import LEARNERS, parse_learner
+from bandit_router.core.model import PoolModel, build_model
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.resources import Arm, HoldPolicy
-from bandit_router.core.spec import SpecError
 from tests.builders import (
     LARGE,
     MEDIUM,
@@ -43,7 +43,7 @@ ARMS = (SMALL, MEDIUM, LARGE)
 
 
 def fresh_model(arms: tuple[Arm, ...]) -> PoolModel:
-    return build_model(PoolState(4), [arm.arm_id for arm in arms], LEARNERS["linucb"])
+    return build_model(PoolState(4), [arm.arm_id for arm in arms], parse_learner("linucb"))
 
 
 def quotes_of(
@@ -53,7 +53,7 @@ def quotes_of(
     price_per_usd: float = 0.0,
     hold_policy: HoldPolicy = HoldPolicy.WORST_CASE,
 ) -> tuple[ArmQuote, ...]:
-    return quote_arms(fresh_model(arms), arms, query, price_per_usd=price_per_usd, hold_policy=hold_policy)
+    return quote_arms(fresh_model(arms), arms, query, charge=LinearCharge(price_per_usd), hold_policy=hold_policy)
 
 
 @st.composite
@@ -158,7 +158,7 @@ def test_the_expected_cost_is_the_list_price_of_the_expected_tokens() -> None:
     assert expected_cost_nusd(arm, make_query(prompt_tokens=100), 10.2) == 100 * 1000 + 11 * 2000
 
 
-LEVEL = LEARNERS["linucb"]["level"]
+LEVEL = LEARNERS["linucb"].defaults["level"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_candidates_are_the_allowed_arms_whose_hold_fits() -> None:
 
 def test_a_round_is_drawn_over_its_arms_only_and_as_often_as_it_says() -> None:
     quotes = tuple(make_quote(str(i), score=s) for i, s in enumerate([0.5, 0.9, 0.52, 0.4]))
-    draw = weigh_round(quotes, (0, 2, 3), weigher("igw", 30.0))
+    draw = weigh_round(quotes, (0, 2, 3), Exploration("igw", 30.0), seed=0, key="")
     assert draw.arms == (0, 2, 3)
     assert sum(draw.probabilities) == pytest.approx(1.0)
     counts = Counter(draw_arm(draw, uniform(1, f"r{i}")) for i in range(10_000))
@@ -218,14 +218,3 @@ def test_reservoir_costs_are_the_quoted_expected_costs_up_to_rounding(prompts: l
         for arm, cost_usd, quote in zip(ARMS, row, quotes, strict=True):
             one_token_usd = arm.prices.output_nusd_per_mtok / 1e15
             assert 0 <= quote.expected_cost_nusd / 1e9 - cost_usd <= one_token_usd * 1.001 + 1e-9
-
-
-def test_an_exploration_is_read_with_its_default_scale() -> None:
-    assert parse_exploration("igw") == ("igw", 1500.0)
-    assert parse_exploration("igw:tau=20") == ("igw", 20.0)
-
-
-@pytest.mark.parametrize("text", ["", "softmax", "igw:tau=0", "igw:tau=-1", "igw:tau=nan", "igw:temperature=1"])
-def test_an_exploration_that_makes_no_sense_is_refused(text: str) -> None:
-    with pytest.raises(SpecError):
-        parse_exploration(text)

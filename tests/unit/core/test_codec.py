@@ -16,6 +16,7 @@ from bandit_router.core.codec import (
     unpack_floats,
 )
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.outcomes import Outcome
 from tests.builders import FEW, PROPERTY, make_decision, make_outcome, make_quote, outcomes, prices
 
@@ -46,8 +47,7 @@ def decisions(draw: st.DrawFn) -> Decision:
         snapshot_version=draw(whole),
         projection_version=draw(whole),
         policy_id=draw(st.text(max_size=10)),
-        exploration="igw",
-        exploration_scale=draw(numbers),
+        exploration=Exploration("igw", draw(numbers), draw(st.sampled_from([0.0, 0.05]))),
         reason=draw(st.sampled_from(Reason)),
         decided_ms=draw(whole),
         deadline_ms=draw(whole),
@@ -93,3 +93,10 @@ def test_what_is_not_a_number_is_never_stored(poison: float) -> None:
         encode_outcome(make_outcome(reward=poison))
     with pytest.raises(ValueError, match="JSON"):
         encode_outcome(make_outcome(metrics=(("m", poison),)))
+
+
+def test_an_exploration_written_without_a_floor_is_read_as_having_none() -> None:
+    decision = make_decision(exploration=Exploration("igw", 30.0))
+    data = encode_decision(decision)
+    assert b'"explore":["igw",30.0]' in data
+    assert decode_decision(data).exploration == decision.exploration

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit_router.core.choice import candidates, draw_arm, weigh_round, weigher
+from bandit_router.core.choice import candidates, draw_arm, weigh_round
 from bandit_router.core.decision import Decision, Round, arms_that_fit, propensities_of
 from bandit_router.core.draw import uniform
+from bandit_router.core.explorations.registry import Exploration
 from tests.builders import PROPERTY, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote
 
 SCALE = 20.0
-WEIGH = weigher("igw", SCALE)
+IGW = Exploration("igw", SCALE)
 
 
 def quotes_of(holds: list[int], scores: list[float]) -> tuple:
@@ -26,13 +27,11 @@ def simulate(quotes: tuple, frees: list[int], key: str) -> Decision | None:
     """The procedure of Route where `frees[i]` is free when the i-th hold is tried."""
     arms, rounds = candidates(quotes), ()
     for index, free_nusd in enumerate(frees):
-        draw = weigh_round(quotes, arms, WEIGH)
+        draw = weigh_round(quotes, arms, IGW, seed=0, key="")
         rounds = (*rounds, draw)
         chosen = draw_arm(draw, uniform(5, key, index))
         if quotes[chosen].hold_nusd <= free_nusd:
-            return make_decision(
-                quotes=quotes, rounds=rounds, chosen=chosen, exploration_scale=SCALE, snapshot_version=index
-            )
+            return make_decision(quotes=quotes, rounds=rounds, chosen=chosen, exploration=IGW, snapshot_version=index)
         arms = candidates(quotes, free_nusd=free_nusd)
         if not arms:
             return None
@@ -43,13 +42,16 @@ def propensities(decision: Decision, frees: list[int]) -> dict[str, float]:
     """As Route reports them: from the record and what was free at the hold."""
     free_nusd = frees[decision.snapshot_version]
     fitting = arms_that_fit(decision, free_nusd=free_nusd)
-    return propensities_of(decision, last_round=weigh_round(decision.quotes, fitting, WEIGH))
+    return propensities_of(decision, last_round=weigh_round(decision.quotes, fitting, IGW, seed=0, key=""))
 
 
 def enumerate_exactly(quotes: tuple, free_nusd: int) -> dict[str, float]:
     """P(A) where the same amount stays free: by the formula p_F(A) + Σ_{j∉F'} p_F(j)·p_F'(A), term by term."""
     everything, fitting = candidates(quotes), candidates(quotes, free_nusd=free_nusd)
-    first, second = weigh_round(quotes, everything, WEIGH), weigh_round(quotes, fitting, WEIGH)
+    first, second = (
+        weigh_round(quotes, everything, IGW, seed=0, key=""),
+        weigh_round(quotes, fitting, IGW, seed=0, key=""),
+    )
     return {
         quotes[a].arm_id: first.probability_of(a)
         + sum(first.probability_of(j) * second.probability_of(a) for j in everything if j not in fitting)
@@ -130,8 +132,8 @@ def test_three_draws_with_money_going_down_have_the_frequencies_that_are_reporte
         reported[len(decision.rounds)] = propensities(decision, frees)
     # Whoever needed two draws saw 45, then 25 free: given that, arms come as often as the last round says.
     two = by_length[2]
-    last = weigh_round(quotes, (0, 1), WEIGH)
-    direct = weigh_round(quotes, (0, 1, 2, 3), WEIGH)
+    last = weigh_round(quotes, (0, 1), IGW, seed=0, key="")
+    direct = weigh_round(quotes, (0, 1, 2, 3), IGW, seed=0, key="")
     expected = [direct.probability_of(a) for a in (0, 1)]
     assert chi_square_p_value([two["arm0"], two["arm1"]], [p / sum(expected) for p in expected]) > SMALLEST_P_VALUE
     three = by_length[3]

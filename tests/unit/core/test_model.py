@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit_router.core.model import LEARNERS, PRIOR_OUTPUT_TOKENS, PoolModel, build_model, parse_learner
+from bandit_router.core.learners.registry import LEARNERS, parse_learner
+from bandit_router.core.model import PoolModel, build_model
 from bandit_router.core.outcomes import Bill, Billing
 from bandit_router.core.pool_state import PoolState, learn
-from bandit_router.core.spec import SpecError
+from bandit_router.core.tokens import PRIOR_OUTPUT_TOKENS
 from tests.builders import PROPERTY, generator, make_decision, make_outcome, make_quote
 
 DIMENSION = 4
-LINUCB = LEARNERS["linucb"]
+LINUCB = parse_learner("linucb")
+DEFAULTS = LEARNERS["linucb"].defaults
 Array = npt.NDArray[np.float64]
 
 
@@ -37,9 +39,9 @@ def contexts(count: int = 5, seed: int = 2) -> Array:
 
 def test_arms_without_history_are_predicted_by_their_prior() -> None:
     predictions = build_model(PoolState(DIMENSION), ["a", "b"], LINUCB).predict(contexts())
-    assert predictions.reward == pytest.approx(np.full((5, 2), LINUCB["level"]))
+    assert predictions.reward == pytest.approx(np.full((5, 2), DEFAULTS["level"]))
     assert predictions.log_tokens == pytest.approx(np.full((5, 2), math.log(PRIOR_OUTPUT_TOKENS)))
-    expected = np.sqrt(1 / LINUCB["bias"] + np.square(contexts()[:, 1:]).sum(axis=1) / LINUCB["ridge"])
+    expected = np.sqrt(1 / DEFAULTS["bias"] + np.square(contexts()[:, 1:]).sum(axis=1) / DEFAULTS["ridge"])
     assert predictions.deviation == pytest.approx(np.column_stack([expected, expected]))
 
 
@@ -92,22 +94,5 @@ def test_a_batch_predicts_as_its_rows_do() -> None:
     assert batch.deviation == pytest.approx(np.vstack([row.deviation for row in rows]))
 
 
-def test_the_mean_of_a_skewed_length_lies_above_its_median() -> None:
-    predictions = build_model(PoolState(DIMENSION), ["a"], LINUCB).predict(contexts(1))
-    assert predictions.output_tokens(np.array([1e7]))[0, 0] > PRIOR_OUTPUT_TOKENS
-
-
 def test_a_pool_without_arms_has_an_empty_model() -> None:
     assert build_model(PoolState(DIMENSION), [], LINUCB).predict(contexts()).reward.shape == (5, 0)
-
-
-@pytest.mark.parametrize(
-    "text", ["linucb:ridge=0", "linucb:bias=0", "linucb:ridge=-1", "linucb:alpha=-0.1", "linucb:bias=-2"]
-)
-def test_a_learner_whose_prior_is_none_is_refused(text: str) -> None:
-    with pytest.raises(SpecError):
-        parse_learner(text)
-
-
-def test_a_learner_is_read_with_its_defaults() -> None:
-    assert parse_learner("linucb:alpha=0") == {**LINUCB, "alpha": 0.0}

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.budget_policies.replan import SOLVE_EVERY
 from bandit_router.core.resources import WindowKind, WindowRule
 from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest
 from bandit_router.service import pacing
 from bandit_router.service.learning import LEASE_MS
-from bandit_router.service.pacing import FORECAST_MS, RESOLVE_EVERY, Sample, build_reservoir
+from bandit_router.service.pacing import FORECAST_MS, Sample, build_reservoir
 from tests.builders import LARGE, PROPERTY, SMALL, make_arm, make_prices, make_tenant
 from tests.unit.service.worlds import World, Wrapped, open_world, with_parts
 
@@ -51,7 +52,7 @@ async def test_the_price_is_solved_often_at_first_and_then_every_so_many_decisio
     world, ledger = await watched_world()
     for index in range(120):
         await world.route(f"query {index}")
-    assert ledger.solved_at == [0, 1, 3, 7, 15, 31, 31 + RESOLVE_EVERY, 31 + 2 * RESOLVE_EVERY]
+    assert ledger.solved_at == [0, 1, 3, 7, 15, 31, 31 + SOLVE_EVERY, 31 + 2 * SOLVE_EVERY]
 
 
 async def test_money_that_is_short_has_a_price_and_money_enough_has_none() -> None:
@@ -75,7 +76,7 @@ async def test_the_expected_spend_at_the_price_is_the_pace() -> None:
     served = await world.services.models.served("pool")
     samples = [Sample.unpack(data) for data in await world.store.ledger.recent_contexts("acme")][1:]
     reservoir = build_reservoir(samples, served)
-    shares = served.weigh(reservoir.rewards - decision.price_per_usd * reservoir.costs_usd)
+    shares = served.weigh(reservoir.rewards - decision.price_per_usd * reservoir.costs_usd, reservoir.deviations)
     account = (await world.budget()).account
     in_flight_nusd = account.in_flight_nusd - decision.quote.expected_cost_nusd
     pace_usd = (account.limit_nusd - in_flight_nusd) / 1e9 / (1000 - 31)

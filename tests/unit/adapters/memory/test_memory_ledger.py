@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bandit_router.adapters.memory import ManualClock, MemoryStore
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.outcomes import MoneyChange
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import HoldRequest, OutcomeCommit, PriceMark
+from bandit_router.ports.ledger import HoldRequest, OutcomeCommit
 
 
 async def test_settled_records_do_not_pile_up():

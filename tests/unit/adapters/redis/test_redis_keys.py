@@ -11,9 +11,10 @@ from redis.crc import key_slot
 from bandit_router.adapters.redis import keys, records
 from bandit_router.adapters.redis import ledger as redis_ledger
 from bandit_router.core.budget import BudgetEditKind
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.outcomes import MoneyChange
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import BudgetEdit, HoldRequest, OutcomeCommit, PriceMark
+from bandit_router.ports.ledger import BudgetEdit, HoldRequest, OutcomeCommit
 
 LUA = sorted((files("bandit_router.adapters.redis") / "lua").iterdir(), key=lambda path: path.name)
 TENANTS = ("acme", "globex", "team-7.prod", "x")

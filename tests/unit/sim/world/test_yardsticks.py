@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.budget import Account, BudgetEditKind
-from bandit_router.core.choice import draw_arm, weigh_round, weigher
+from bandit_router.core.choice import draw_arm, weigh_round
 from bandit_router.core.decision import Decision, Round
 from bandit_router.core.draw import uniform
-from bandit_router.core.exploration import inverse_gap_weights
+from bandit_router.core.explorations.igw import inverse_gap_weights
+from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.outcomes import Outcome, apply_feedback, expire
 from bandit_router.core.pool_state import PoolState, learn
 from bandit_router.core.windows import Window
@@ -77,15 +78,15 @@ def test_bisection_and_newton_give_the_same_weights(scores: list[float], scale: 
 def drawn(free: tuple[int, ...], *, request_id: str = "q") -> Decision:
     """A decision over three arms that found so much money free, round by round (the last: at its hold)."""
     quotes = tuple(make_quote(f"m{i}", hold_nusd=hold, score=0.1 * i) for i, hold in enumerate(HOLDS))
-    weigh, arms, rounds = weigher("igw", 3.0), (0, 1, 2), []
+    exploration, arms, rounds = Exploration("igw", 3.0), (0, 1, 2), []
     for number in range(len(free)):
-        rounds.append(weigh_round(quotes, arms, weigh))
+        rounds.append(weigh_round(quotes, arms, exploration, seed=0, key=""))
         chosen = draw_arm(rounds[-1], uniform(0, request_id, number))
         if HOLDS[chosen] <= free[number]:
             break
         arms = tuple(arm for arm in arms if HOLDS[arm] <= free[number])
     return make_decision(
-        quotes=quotes, rounds=tuple(rounds), chosen=chosen, exploration_scale=3.0, request_id=request_id
+        quotes=quotes, rounds=tuple(rounds), chosen=chosen, exploration=exploration, request_id=request_id
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit_router.core.exploration import inverse_gap_weights
+from bandit_router.core.explorations.igw import inverse_gap_weights
 from tests.builders import PROPERTY, THOROUGH, generator
 
 Array = npt.NDArray[np.float64]

@@ -1,6 +1,4 @@
-"""Exploration layers: from scores to exact choice probabilities.
-
-Inverse-gap weighting (SquareCB; Foster and Rakhlin, 2020, normalised as in Abe and Long, 1999):
+"""`igw`: inverse-gap weighting (SquareCB; Foster and Rakhlin, 2020, normalised as in Abe and Long, 1999).
 
     p_a = 1 / (ζ + τ (max g − g_a)),   Σ_a p_a = 1,   ζ ∈ [1, K]
 
@@ -10,10 +8,13 @@ ever passing it; six steps reach machine precision for any gaps. The last digits
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Mapping
 
-FloatArray = npt.NDArray[np.float64]
+import numpy as np
+
+from bandit_router.core.explorations.protocol import ExplorationFamily, Normals
+from bandit_router.core.regression import FloatArray
+from bandit_router.core.spec import SpecError
 
 _NEWTON_STEPS = 12
 _CONVERGED = 1e-12
@@ -36,3 +37,17 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     weights = 1.0 / (zeta + gaps)
     total: FloatArray = weights / np.add.reduce(weights, axis=-1, keepdims=True)
     return total
+
+
+def _configure(parameters: Mapping[str, float]) -> tuple[float, float]:
+    tau = parameters["tau"]
+    if tau <= 0.0:
+        raise SpecError(f"igw:tau must be positive, got {tau:g}")
+    return tau, 0.0
+
+
+def _weigh(scores: FloatArray, _deviations: FloatArray, scale: float, _normals: Normals) -> FloatArray:
+    return inverse_gap_weights(scores, scale)
+
+
+IGW = ExplorationFamily(defaults={"tau": 1500.0}, configure=_configure, weigh=_weigh)

@@ -1,0 +1,105 @@
+"""What a budget policy is: a rule that turns a tenant's account into what money costs the score of an arm.
+
+A policy keeps nothing. What it has to remember is in the mark of its last solution, which the ledger stores with every
+hold: a restarted replica goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bandit_router.core.money import NUSD_PER_USD, nusd_to_usd
+from bandit_router.core.regression import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+Weigh = Callable[[FloatArray, FloatArray], FloatArray]
+"""The exploration layer over many queries at once: scores and deviations (n, K) to choice probabilities (n, K)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceMark:
+    """The price of money last solved for a tenant window, kept so that a restart continues with it.
+
+    `decisions` and `snapshot_version` say after how many decisions and from which snapshot it was solved.
+    """
+
+    price_per_usd: float
+    decisions: int
+    snapshot_version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reservoir:
+    """Recent queries as the policy sees them, (n, K): optimistic and expected rewards, expected costs in USD.
+
+    `deviations`: of the expected rewards.
+    """
+
+    rewards: FloatArray
+    costs_usd: FloatArray
+    expected_rewards: FloatArray
+    deviations: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """How a tenant window stands when its price is solved.
+
+    `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called.
+    """
+
+    limit_nusd: int
+    committed_nusd: int
+    decisions: int
+    calls_left: float
+    snapshot_version: int
+    reservoir: Callable[[], Reservoir]
+    weigh: Weigh
+
+    @property
+    def pace_usd(self) -> float:
+        """Money left per call that is left."""
+        return nusd_to_usd(max(0, self.limit_nusd - self.committed_nusd)) / self.calls_left
+
+
+class Charge(Protocol):
+    """What money takes off the scores of arms."""
+
+    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
+        """Scores (..., K) of arms with these optimistic rewards and expected costs (..., K)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinearCharge:
+    """g = q − λ c: linear in dollars."""
+
+    price_per_usd: float
+
+    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
+        """See `Charge.scores`."""
+        scores: FloatArray = rewards - self.price_per_usd * costs_nusd / NUSD_PER_USD
+        return scores
+
+
+class BudgetPolicy(Protocol):
+    """How money is priced."""
+
+    @property
+    def solve_every(self) -> int:
+        """Decisions after which the mark is solved again at the latest; 0: never, the price is always 0."""
+        ...
+
+    def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
+        """The mark that follows `mark`, a function of the two alone."""
+        ...
+
+    def charge(self, mark: PriceMark) -> Charge:
+        """What the mark takes off scores."""
+        ...

@@ -1,0 +1,32 @@
+"""`replan`: at every solution the price at which the policy's own choices cost the money left per call left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bandit_router.core.budget_policies.protocol import Charge, LinearCharge, PriceMark, Standing
+from bandit_router.core.replan import solve_price
+
+SOLVE_EVERY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Replan:
+    """Implements `BudgetPolicy`."""
+
+    solve_every: int = SOLVE_EVERY
+
+    def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
+        """The price at which the policy's own choices cost the money left per call left."""
+        reservoir = standing.reservoir()
+        price = solve_price(
+            reservoir,
+            pace_usd=standing.pace_usd,
+            weigh=lambda scores: standing.weigh(scores, reservoir.deviations),
+            hint=mark.price_per_usd,
+        )
+        return PriceMark(price, standing.decisions, standing.snapshot_version)
+
+    def charge(self, mark: PriceMark) -> Charge:
+        """Linear in dollars."""
+        return LinearCharge(mark.price_per_usd)

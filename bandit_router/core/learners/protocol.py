@@ -1,0 +1,63 @@
+"""What a learner is: a function from a pool's learned state to predictions of reward, and a stance towards choosing.
+
+Learners hold no state of their own. They are fitted afresh from the pool's state with every snapshot, so whichever
+learner a pool names is served from everything the pool has seen, and what holds for the state (independence of delay,
+order and batching; corrections that leave no trace) holds for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from bandit_router.core.pool_state import PoolState
+from bandit_router.core.prior import Priors
+from bandit_router.core.regression import FloatArray
+
+Parameters = Mapping[str, float]
+
+
+class RewardModel(Protocol):
+    """Rewards of K arms in contexts of length d."""
+
+    def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Expected rewards (n, K) at contexts (n, d), and their deviations (n, K): how uncertain, not negative."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """What a learner may look at, and must not change: the state, the arms asked for, in order, and their priors."""
+
+    state: PoolState
+    arm_ids: tuple[str, ...]
+    priors: Priors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A learner fitted to a state. An arm's optimistic reward is its expectation plus `alpha` deviations."""
+
+    rewards: RewardModel
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A family of learners: the parameters it has, with their defaults, and how it is fitted.
+
+    `check` raises SpecError for parameters that make no sense.
+    """
+
+    defaults: Parameters
+    check: Callable[[Parameters], None]
+    fit: Callable[[Knowledge, Parameters], Fitted]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerChoice:
+    """A learner as a pool has chosen it."""
+
+    name: str
+    parameters: Parameters
