@@ -17,6 +17,7 @@ from rich.table import Table
 from bandit_router_sim.cli_compare import compare
 from bandit_router_sim.cli_logs import convert, describe, validate
 from bandit_router_sim.cli_ope import ope
+from bandit_router_sim.cli_report import report
 from bandit_router_sim.cli_world import world
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
@@ -35,6 +36,7 @@ app = typer.Typer(
 
 
 app.command()(compare)
+app.command()(report)
 app.command()(ope)
 app.command()(validate)
 app.command()(describe)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.compare.comparison import BASELINE, Comparison, Plan
 from bandit_router_sim.compare.comparison import compare as compare_all
+from bandit_router_sim.compare.provenance import Provenance, commit_of, installed_versions
 from bandit_router_sim.compare.report import as_markdown, write_report
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
@@ -21,6 +25,7 @@ from bandit_router_sim.peers.registry import PEERS
 from bandit_router_sim.references.registry import REFERENCES
 from bandit_router_sim.replay.material import UnusableForReplay, prepare
 from bandit_router_sim.replay.setting import POLICIES, Material
+from bandit_router_sim.report.page import write_page
 
 EXIT_USAGE = 2
 QUICK_BUDGETS, QUICK_SEEDS, QUICK_ROWS = 3, 2, 1500
@@ -41,6 +46,7 @@ def compare(
     quick: Annotated[bool, typer.Option("--quick", help="3 budgets, 2 orders, 1,500 queries: a smoke run.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
     out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("comparison"),
+    date: Annotated[str, typer.Option(help="Day printed in the report; today (UTC) if not given.")] = "",
 ) -> None:
     """Compare policies, peers and references on the same logs, orders and budgets."""
     console = Console(stderr=True)
@@ -58,9 +64,10 @@ def compare(
         plan = replace(plan, budgets=QUICK_BUDGETS, seeds=QUICK_SEEDS, max_rows=QUICK_ROWS)
     materials = [_material(path, encoder=encoder, arms=arm or [], console=console) for path in logs]
     comparison = _run(materials, plan, out, console)
-    write_report(comparison, out)
+    write_report(comparison, out, _provenance(plan, date))
+    page = write_page(out)
     Console(soft_wrap=True).print(as_markdown(comparison), markup=False, highlight=False)
-    console.print(f"written: {out}/compare.md, compare.json, compare.parquet", highlight=False)
+    console.print(f"written: {out}/compare.md, compare.json, compare.parquet, {page.name}", highlight=False)
 
 
 def _run(materials: Sequence[Material], plan: Plan, out: Path, console: Console) -> Comparison:
@@ -73,6 +80,18 @@ def _run(materials: Sequence[Material], plan: Plan, out: Path, console: Console)
             out_dir=out,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
+
+
+def _provenance(plan: Plan, date: str) -> Provenance:
+    return Provenance(
+        command=shlex.join(["bandit-router-sim", *sys.argv[1:]]),
+        date=date or datetime.now(tz=UTC).date().isoformat(),
+        commit=commit_of(Path(__file__)),
+        seeds=list(range(plan.seeds)),
+        learn_share=plan.learn_share,
+        max_rows=plan.max_rows,
+        versions=installed_versions(),
+    )
 
 
 def _names(text: str, known: Sequence[str], option: str) -> list[str]:

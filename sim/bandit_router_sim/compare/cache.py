@@ -46,32 +46,41 @@ class ResultCache:
 
     def get(self, key: str) -> Finished | None:
         """The run of that key, if it was finished before."""
-        row, path = self._rows.get(key), self._rewards_path(key)
-        if row is None or not path.exists():
-            return None
-        return Finished(dict(row), np.load(path), self._load_details(key))
+        row = self._rows.get(key)
+        arrays = kept_arrays(self._directory, key) if row is not None else None
+        return Finished(dict(row), *arrays) if row is not None and arrays is not None else None
 
     def put(self, key: str, finished: Finished) -> None:
         """Keep a run."""
-        np.save(self._rewards_path(key), finished.rewards)
+        np.save(_rewards_path(self._directory, key), finished.rewards)
         if finished.details:
-            np.savez_compressed(self._details_path(key), allow_pickle=False, **finished.details)
+            np.savez_compressed(_details_path(self._directory, key), allow_pickle=False, **finished.details)
         with (self._directory / LINES).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **finished.row}) + "\n")
         self._rows[key] = finished.row
 
-    def _load_details(self, key: str) -> Details:
-        path = self._details_path(key)
-        if not path.exists():
-            return {}
-        with np.load(path) as arrays:
-            return {name: arrays[name] for name in arrays.files}
 
-    def _details_path(self, key: str) -> Path:
-        return self._directory / DETAILS / f"{key}.npz"
+def kept_arrays(directory: Path, key: str) -> tuple[Float32Array, Details] | None:
+    """Rewards and details of a run in a cache's directory, if they are there. Only reads, so a run may be writing."""
+    path = _rewards_path(directory, key)
+    if not path.exists():
+        return None
+    return np.load(path), _load_details(_details_path(directory, key))
 
-    def _rewards_path(self, key: str) -> Path:
-        return self._directory / REWARDS / f"{key}.npy"
+
+def _load_details(path: Path) -> Details:
+    if not path.exists():
+        return {}
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _details_path(directory: Path, key: str) -> Path:
+    return directory / DETAILS / f"{key}.npz"
+
+
+def _rewards_path(directory: Path, key: str) -> Path:
+    return directory / REWARDS / f"{key}.npy"
 
 
 def _read_lines(path: Path) -> dict[str, Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
-from bandit_router_sim.compare.cache import Details, Finished, ResultCache
+from bandit_router_sim.compare.cache import Finished, ResultCache
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.compare.outcome import reported_rows
 from bandit_router_sim.compare.run import Subject, run_task
@@ -59,15 +59,15 @@ class Difference:
 class Comparison:
     """The long table, one row per run; differences against the product's default; peers left out, and why.
 
-    `arms`: per log the arms in the order of `arm_shares`, with their mean cost and reward. `details`: of the first
-    order's runs, by (log, policy, budget): arrays (n,) over the reported requests.
+    `arms`: per log the arms in the order of `arm_shares`, with their mean cost and reward. `detailed`: the runs of
+    which an account of every request was kept, with the key of their results in the directory's cache.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     arms: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    details: dict[tuple[str, str, float], Details] = field(default_factory=dict, compare=False)
+    detailed: list[dict[str, Any]] = field(default_factory=list)
 
 
 def compare(
@@ -92,13 +92,7 @@ def compare(
         comparison.rows.extend(finished[task].row for task in tasks)
         comparison.differences.extend(_differences(subject, finished))
         comparison.arms[subject.material.log.name] = _arms(subject.material.log)
-        comparison.details.update(
-            {
-                (subject.material.log.name, task.name, task.budget_usd): result.details
-                for task, result in finished.items()
-                if result.details
-            }
-        )
+        comparison.detailed.extend(_detailed(subject, task) for task in tasks if finished[task].details)
     return comparison
 
 
@@ -106,6 +100,12 @@ def _arms(log: FullLog) -> list[dict[str, Any]]:
     """Every arm with its mean cost and reward over the whole log."""
     means = zip(log.arm_ids, log.costs_usd.mean(axis=0).tolist(), log.scores.mean(axis=0).tolist(), strict=True)
     return [{"arm_id": arm_id, "cost_usd_mean": cost, "reward_mean": reward} for arm_id, cost, reward in means]
+
+
+def _detailed(subject: Subject, task: Task) -> dict[str, Any]:
+    """Where the account of a run is kept."""
+    key = task.key(subject.digest)
+    return {"log": subject.material.log.name, "policy": task.name, "budget_usd": task.budget_usd, "key": key}
 
 
 def _prepare(material: Material, plan: Plan, out_dir: Path, left_out: list[str]) -> tuple[Subject, list[Task]]:

@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bandit_router_sim.compare.comparison import BASELINE, Comparison, Difference
+from bandit_router_sim.compare.provenance import Provenance
 
 _MARKS = {"better": "▲", "worse": "▼", "even": "="}
 FEWEST_ORDERS = 5
+COMPARE_JSON = "compare.json"
 Rows = Sequence[dict[str, Any]]
 
 
-def write_report(comparison: Comparison, directory: Path) -> None:
-    """Write `compare.parquet`, `compare.json` and `compare.md`."""
+def write_report(comparison: Comparison, directory: Path, provenance: Provenance | None = None) -> None:
+    """Write `compare.parquet`, `compare.json` and `compare.md`, with how the comparison came about, if known."""
     import pyarrow as pa
     from pyarrow import parquet
 
     directory.mkdir(parents=True, exist_ok=True)
     parquet.write_table(pa.Table.from_pylist(comparison.rows), directory / "compare.parquet")
-    (directory / "compare.json").write_text(json.dumps(_as_json(comparison), indent=1) + "\n", encoding="utf-8")
+    found = {**_as_json(comparison), "provenance": asdict(provenance) if provenance is not None else None}
+    (directory / COMPARE_JSON).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (directory / "compare.md").write_text(as_markdown(comparison), encoding="utf-8")
 
 
@@ -106,5 +110,6 @@ def _as_json(comparison: Comparison) -> dict[str, Any]:
         "runs": comparison.rows,
         "differences": differences,
         "arms": comparison.arms,
+        "detailed": comparison.detailed,
         "left_out": comparison.left_out,
     }
