@@ -135,12 +135,16 @@ def _reward_range(log: LogResults) -> tuple[float, float]:
 def _below(log: LogResults, low: float) -> list[str]:
     """What lies below the axis, in words."""
     arms = [f"arm {arm.arm_id} ({arm.reward:.2f})" for arm in log.arms if arm.reward < low]
-    policies = [
-        f"{name} at a budget of {usd_per_thousand(budget_usd)} ({means.reward:.2f})"
-        for (name, budget_usd), means in log.means.items()
-        if means.reward < low
-    ]
-    return [f"Below the plot: {', '.join([*arms, *policies])}."] if arms or policies else []
+    policies = {
+        name: [
+            f"{usd_per_thousand(budget_usd)} ({log.means[name, budget_usd].reward:.2f})"
+            for budget_usd in log.budgets_usd
+            if log.means[name, budget_usd].reward < low
+        ]
+        for name in log.policies
+    }
+    places = [f"{name} at budget {', '.join(budgets)}" for name, budgets in policies.items() if budgets]
+    return [f"Below the plot: {'; '.join([*arms, *places])}."] if arms or places else []
 
 
 def _over_budgets(log: LogResults, styles: Mapping[str, Style], field: str) -> go.Figure:

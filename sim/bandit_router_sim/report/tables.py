@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,17 +87,18 @@ def router_tally(results: Results) -> Tally:
 
 
 def losses(results: Results) -> list[str]:
-    """Where routers beat the default, the largest first: at most MOST_LOSSES lines, and how many more there are."""
-    lost = [(log, found) for log, found in _single(results) if found.verdict == "better"]
-    lost.sort(key=lambda pair: -pair[1].mean)
-    lines = [
-        f"{log.name}, {usd_per_thousand(found.budget_usd or 0.0)} per 1,000: {found.policy} "
-        f"{signed(found.mean)} {interval(found.low, found.high)}"
-        for log, found in lost[:MOST_LOSSES]
-    ]
-    return (
-        [*lines, f"and {len(lost) - MOST_LOSSES} more, marked ▲ in the tables below"] if lost[MOST_LOSSES:] else lines
-    )
+    """Where routers beat the default, the largest first: at most MOST_LOSSES lines, and how many more there are.
+
+    A line tells of one router on one log: at which budgets, and by how much where it is most.
+    """
+    lost: dict[tuple[str, str], list[Difference]] = defaultdict(list)
+    for log, found in _single(results):
+        if found.verdict == "better":
+            lost[log.name, found.policy].append(found)
+    ranked = sorted(lost.items(), key=lambda entry: -max(found.mean for found in entry[1]))
+    lines = [_lost(log_name, policy, found) for (log_name, policy), found in ranked[:MOST_LOSSES]]
+    more = len(ranked) - MOST_LOSSES
+    return [*lines, f"and {more} more, marked ▲ in the tables below"] if more > 0 else lines
 
 
 def paired_table(log: LogResults) -> Table:
@@ -158,6 +159,13 @@ def _single(results: Results) -> list[tuple[LogResults, Difference]]:
         for (name, budget_usd), difference in log.differences.items()
         if budget_usd is not None and log.kinds.get(name) != REFERENCE
     ]
+
+
+def _lost(log_name: str, policy: str, found: Sequence[Difference]) -> str:
+    budgets = ", ".join(usd_per_thousand(difference.budget_usd or 0.0) for difference in found)
+    most = max(found, key=lambda difference: difference.mean)
+    by = f"{signed(most.mean)} {interval(most.low, most.high)}"
+    return f"{log_name}: {policy} at {budgets}, by {'up to ' if len(found) > 1 else ''}{by}"
 
 
 def _budget_heads(log: LogResults) -> list[Cell]:

@@ -14,7 +14,7 @@ from bandit_router_sim.compare.comparison import Plan, compare
 from bandit_router_sim.compare.provenance import Provenance
 from bandit_router_sim.compare.report import write_report
 from bandit_router_sim.replay.setting import POLICIES
-from bandit_router_sim.report.numbers import interval, reward, signed
+from bandit_router_sim.report.numbers import interval, reward, signed, usd_per_thousand
 from bandit_router_sim.report.page import render, write_page
 from bandit_router_sim.report.results import NotAComparison, read_results
 from tests.unit.sim.compare.compare_logs import ARM_IDS, make_material
@@ -162,7 +162,11 @@ def test_the_page_lists_where_other_routers_win(directory: Path, tmp_path: Path)
                 difference.update(mean=0.0123, low=0.0012, high=0.0234, verdict="better")
 
     html = edited(directory, tmp_path, lose)
-    assert html.count("unpaced +0.0123 [+0.0012, +0.0234]") == 2 * 2
+    lines = re.findall(r"<li>(.*: unpaced at .*)</li>", html)
+    budgets = [usd_per_thousand(budget) for budget in sorted({run["budget_usd"] for run in kept(directory)["runs"]})]
+    assert [line.split(":")[0] for line in lines] == ["first", "second"]
+    assert all(line.endswith("by up to +0.0123 [+0.0012, +0.0234]") for line in lines)
+    assert sorted(usd for line in lines for usd in re.findall(r"\$[\d.]+", line)) == sorted(budgets)
 
 
 def test_names_are_text_and_never_markup(directory: Path, tmp_path: Path) -> None:
