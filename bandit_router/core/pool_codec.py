@@ -1,21 +1,27 @@
-"""Bytes of a pool's state: a JSON header, the sums as little-endian float64, and a checksum over both.
+"""Bytes of a pool's state: a JSON header, the sums as little-endian float64, sections, and a checksum over all.
 
 Layout: magic, header length (4 bytes), header, per arm (in header order) for reward and for tokens the gram's upper
-triangle and the moment, then the blake2b digest of everything before it.
+triangle and the moment, the sections (in header order), then the blake2b digest of everything before it. A state
+without sections has the magic of the format that knew none.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 
+from bandit_router.core.pool_sections import SECTIONS, Section
 from bandit_router.core.pool_state import ArmState, PoolState
 from bandit_router.core.regression import FloatArray, RegressionSums
 
-_MAGIC = b"BRPOOL01"
+_PLAIN = b"BRPOOL01"
+_SECTIONED = b"BRPOOL02"
+_MAGIC_BYTES = 8
 _DIGEST_BYTES = 16
 
 
@@ -23,50 +29,80 @@ class CorruptState(ValueError):
     """Bytes that are not a pool state, or not the ones that were written."""
 
 
-def encode_pool_state(state: PoolState) -> bytes:
+class StateTooNew(ValueError):
+    """The state was written by newer code. The message says what this code does not know."""
+
+
+def encode_pool_state(state: PoolState, sections: Sequence[Section] = SECTIONS) -> bytes:
     """Bytes from which `decode_pool_state` restores the state exactly."""
-    header = json.dumps(
-        {
-            "dimension": state.dimension,
-            "version": state.version,
-            "events": state.events,
-            "projection": state.projection_version,
-            "positions": state.positions,
-            "arms": [_arm_header(arm_id, arm) for arm_id, arm in state.arms.items()],
-        },
-        separators=(",", ":"),
-    ).encode()
+    packed = [(section, data) for section in sections if (data := section.pack(state)) is not None]
+    fields: dict[str, Any] = {
+        "dimension": state.dimension,
+        "version": state.version,
+        "events": state.events,
+        "projection": state.projection_version,
+        "positions": state.positions,
+        "arms": [_arm_header(arm_id, arm) for arm_id, arm in state.arms.items()],
+    }
+    if packed:
+        fields["sections"] = [[section.name, section.version, len(data)] for section, data in packed]
+    header = json.dumps(fields, separators=(",", ":")).encode()
     upper = np.triu_indices(state.dimension)
     blocks = [
         np.concatenate([sums.gram[upper], sums.moment]).astype("<f8").tobytes()
         for arm in state.arms.values()
         for sums in (arm.reward, arm.tokens)
     ]
-    body = b"".join([_MAGIC, struct.pack("<I", len(header)), header, *blocks])
+    magic = _SECTIONED if packed else _PLAIN
+    body = b"".join([magic, struct.pack("<I", len(header)), header, *blocks, *[data for _, data in packed]])
     return body + blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
 
-def decode_pool_state(data: bytes) -> PoolState:
-    """Inverse of `encode_pool_state`. Raises CorruptState."""
-    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
-    if not body.startswith(_MAGIC) or blake2b(body, digest_size=_DIGEST_BYTES).digest() != digest:
-        raise CorruptState("pool state has a wrong magic or checksum")
-    offset = len(_MAGIC) + 4
-    (header_bytes,) = struct.unpack("<I", body[len(_MAGIC) : offset])
-    header = json.loads(body[offset : offset + header_bytes])
-    numbers = np.frombuffer(body, dtype="<f8", offset=offset + header_bytes).astype(np.float64)
-    blocks = iter(np.split(numbers, 2 * len(header["arms"])) if header["arms"] else [])
-    dimension = header["dimension"]
+def decode_pool_state(data: bytes, sections: Sequence[Section] = SECTIONS) -> PoolState:
+    """Inverse of `encode_pool_state`. Raises CorruptState, StateTooNew."""
+    header, rest = _parts(data)
+    dimension, arm_rows = header["dimension"], header["arms"]
+    numbers_each = dimension * (dimension + 1) // 2 + dimension
+    numbers = np.frombuffer(rest, dtype="<f8", count=2 * len(arm_rows) * numbers_each).astype(np.float64)
+    blocks = iter(numbers.reshape(2 * len(arm_rows), numbers_each))
     arms = {
         row["id"]: ArmState(
             reward=_sums(dimension, next(blocks), *row["reward"]),
             tokens=_sums(dimension, next(blocks), *row["tokens"]),
             settled=row["settled"],
         )
-        for row in header["arms"]
+        for row in arm_rows
     }
     positions = {int(partition): entry_id for partition, entry_id in header["positions"].items()}
-    return PoolState(dimension, arms, positions, header["version"], header["events"], header["projection"])
+    state = PoolState(dimension, arms, positions, header["version"], header["events"], header["projection"])
+    _unpack_sections(state, header.get("sections", ()), rest[numbers.nbytes :], sections)
+    return state
+
+
+def _parts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and what follows it."""
+    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    magic = body[:_MAGIC_BYTES]
+    if blake2b(body, digest_size=_DIGEST_BYTES).digest() != digest or not magic.startswith(_PLAIN[:-2]):
+        raise CorruptState("pool state has a wrong magic or checksum")
+    if magic not in (_PLAIN, _SECTIONED):
+        raise StateTooNew(f"pool state has format {magic.decode()}; this code knows up to {_SECTIONED.decode()}")
+    start = _MAGIC_BYTES + 4
+    (header_bytes,) = struct.unpack("<I", body[_MAGIC_BYTES:start])
+    header: dict[str, Any] = json.loads(body[start : start + header_bytes])
+    return header, body[start + header_bytes :]
+
+
+def _unpack_sections(
+    state: PoolState, rows: Sequence[tuple[str, int, int]], rest: bytes, known: Sequence[Section]
+) -> None:
+    by_name = {section.name: section for section in known}
+    for name, version, size in rows:
+        section = by_name.get(name)
+        if section is None or version > section.version:
+            raise StateTooNew(f"pool state has section {name!r} in version {version}, which this code does not know")
+        section.unpack(state, version, rest[:size])
+        rest = rest[size:]
 
 
 def _arm_header(arm_id: str, arm: ArmState) -> dict[str, object]:

@@ -1,0 +1,30 @@
+"""What a pool's state keeps beyond its sums, one named and versioned section each.
+
+A kind of statistics that is new takes a field of `PoolState` (empty by default) and a line in `SECTIONS`. A state in
+which it is empty is written as it was before, so old code reads it; a state that has it is refused by code that does
+not know it, which would otherwise drop it with the next snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bandit_router.core.pool_state import PoolState
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """`pack` gives the bytes, or None if the state has nothing of the kind; `unpack` sets them in a decoded state.
+
+    `version` is that of the bytes. `unpack` is given the version they were written in, never a newer one; it raises
+    ValueError for bytes that make no sense.
+    """
+
+    name: str
+    version: int
+    pack: Callable[[PoolState], bytes | None]
+    unpack: Callable[[PoolState, int, bytes], None]
+
+
+SECTIONS: tuple[Section, ...] = ()
