@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.compare.comparison import BASELINE, Comparison, Plan
@@ -22,6 +21,7 @@ from bandit_router_sim.compare.report import as_markdown, write_report
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.peers.registry import PEERS
+from bandit_router_sim.progress import progress_of_runs
 from bandit_router_sim.references.registry import REFERENCES
 from bandit_router_sim.replay.material import UnusableForReplay, prepare
 from bandit_router_sim.replay.setting import POLICIES, Material
@@ -71,8 +71,7 @@ def compare(
 
 
 def _run(materials: Sequence[Material], plan: Plan, out: Path, console: Console) -> Comparison:
-    columns = (TextColumn("runs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_of_runs(console) as progress:
         bar = progress.add_task("runs", total=None)
         return compare_all(
             materials,

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
-from bandit_router_sim.compare.cache import Finished, ResultCache
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.compare.outcome import reported_rows
 from bandit_router_sim.compare.run import Subject, run_task
-from bandit_router_sim.compare.tasks import PEER, POLICY, REFERENCE, Task, budgets_between, digest_of, tasks_of
+from bandit_router_sim.compare.tasks import PEER, POLICY, REFERENCE, Task, budgets_between, tasks_of
+from bandit_router_sim.kept.cache import Finished, ResultCache
+from bandit_router_sim.kept.keys import digest_of
 from bandit_router_sim.logs.full import FloatArray, FullLog
 from bandit_router_sim.peers.registry import PEERS, Features
 from bandit_router_sim.peers.sentence_features import sentence_features

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router_sim.compare.cache import Details, Finished
 from bandit_router_sim.compare.contexts import contexts_of, whitened
 from bandit_router_sim.compare.outcome import Outcome
 from bandit_router_sim.compare.replayed import outcome_of_replay
 from bandit_router_sim.compare.tasks import POLICY, REFERENCE, Task
+from bandit_router_sim.kept.cache import Details, Finished
 from bandit_router_sim.logs.full import FloatArray, IndexArray
 from bandit_router_sim.peers.registry import PEERS, Features
 from bandit_router_sim.peers.runner import run_peer

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import metadata, resources
-from importlib.resources.abc import Traversable
 
 import numpy as np
 
+from bandit_router_sim.kept.keys import PRODUCT, code_digest, key_of
 from bandit_router_sim.logs.full import FloatArray
-from bandit_router_sim.replay.setting import Material, Policy
+from bandit_router_sim.replay.setting import Policy
 
-_KEY_CHARACTERS = 32
 POLICY, PEER, REFERENCE = "policy", "peer", "reference"
 _SIM = "bandit_router_sim"
 _ORDER_AND_OUTCOME = (f"{_SIM}.compare.outcome", f"{_SIM}.replay.order")
@@ -25,12 +20,7 @@ _CODE = {
         *_ORDER_AND_OUTCOME,
         f"{_SIM}.compare.replayed",
         f"{_SIM}.replay",
-        "bandit_router.core",
-        "bandit_router.core.budget_policies",
-        "bandit_router.core.explorations",
-        "bandit_router.core.learners",
-        "bandit_router.service",
-        "bandit_router.adapters.memory",
+        *PRODUCT,
     ),
     PEER: (*_ORDER_AND_OUTCOME, *_FEATURES, f"{_SIM}.peers", "bandit_router.core.draw"),
     REFERENCE: (
@@ -62,8 +52,8 @@ class Task:
 
     def key(self, log_digest: str) -> str:
         """The same for runs that must agree, another otherwise: the setting, the log, and the code that ran."""
-        described = {**asdict(self), "log": log_digest, "code": _code_digest(self.kind)}
-        return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:_KEY_CHARACTERS]
+        described = {**asdict(self), "log": log_digest, "code": code_digest(_CODE[self.kind])}
+        return key_of(described)
 
 
 def tasks_of(
@@ -90,36 +80,3 @@ def budgets_between(costs_usd: FloatArray, count: int) -> list[float]:
     means = costs_usd.mean(axis=0)
     inside = np.geomspace(float(means.min()), float(means.max()), count + 2)[1:-1]
     return [float(f"{budget:.2e}") for budget in inside.tolist()]
-
-
-def digest_of(material: Material) -> str:
-    """A digest of everything a run reads of the material."""
-    log = material.log
-    digest = hashlib.sha256(json.dumps([log.name, log.arm_ids, log.query_ids]).encode())
-    for text in log.prompts:
-        digest.update(text.encode("utf-8", "surrogatepass"))
-    for array in (log.scores, log.costs_usd, log.input_tokens, material.embeddings):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(json.dumps({arm_id: asdict(price) for arm_id, price in material.prices.items()}).encode())
-    return digest.hexdigest()
-
-
-@cache
-def _code_digest(kind: str) -> str:
-    """The package's version and a digest of the sources that results of that kind depend on."""
-    digest = hashlib.sha256(metadata.version("bandit-router").encode())
-    for name in _CODE[kind]:
-        for source in _sources(name):
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
-
-
-def _sources(name: str) -> list[Traversable]:
-    """The file of a module, or the files of a package."""
-    parent, _, leaf = name.rpartition(".")
-    module = resources.files(parent) / f"{leaf}.py"
-    if module.is_file():
-        return [module]
-    package = resources.files(name)
-    files = [entry for entry in package.iterdir() if entry.is_file() and entry.name.endswith(".py")]
-    return sorted(files, key=lambda entry: entry.name)

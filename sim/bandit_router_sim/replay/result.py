@@ -18,6 +18,7 @@ class Trace:
     """Per request, in the order replayed: row of the log, chosen column (REFUSED: none), outcome, λ, propensity.
 
     `expected_rewards`, `expected_costs_usd`: what the chosen arm's quote said; NaN where the request was refused.
+    `money_usd`, `tenants`, `windows`, `phases`: as in `Course`.
     """
 
     rows: IndexArray
@@ -29,6 +30,10 @@ class Trace:
     expected_rewards: FloatArray
     expected_costs_usd: FloatArray
     is_reported: BoolArray
+    money_usd: FloatArray
+    tenants: IndexArray
+    windows: IndexArray
+    phases: IndexArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,34 +41,52 @@ class RunResult:
     """One replay with its trace; the summary is over the reported stretch. A refusal earns and costs nothing."""
 
     log_name: str
+    arm_ids: tuple[str, ...]
     setting: Setting
     trace: Trace
 
     @property
-    def reward_mean(self) -> float:
-        """Mean reward per request."""
-        return float(self.trace.rewards[self.trace.is_reported].mean())
-
-    @property
-    def spend_usd_mean(self) -> float:
-        """Mean spend per request."""
-        return float(self.trace.costs_usd[self.trace.is_reported].mean())
-
-    @property
     def refusals(self) -> int:
-        """Requests that no arm's hold fitted."""
+        """Requests that no arm's hold fitted, or that no arm was there for."""
         return int(np.sum(self.trace.chosen[self.trace.is_reported] == REFUSED))
 
     def summary(self) -> dict[str, Any]:
-        """One entry of the `runs` list of the JSON report."""
-        return {
+        """One entry of the `runs` list of the JSON report.
+
+        With `phases` where the scenario has several, and `tenants` where several share the pool.
+        """
+        trace, scenario = self.trace, self.setting.scenario
+        found: dict[str, Any] = {
             "log": self.log_name,
             "policy": self.setting.policy.name,
+            "scenario": scenario.name,
             "budget_usd": self.setting.budget_usd,
             "seed": self.setting.seed,
-            "reward_mean": self.reward_mean,
-            "spend_usd_mean": self.spend_usd_mean,
-            "utilisation": self.spend_usd_mean / self.setting.budget_usd,
-            "refusals": self.refusals,
-            "n": int(self.trace.is_reported.sum()),
+            **self._part(trace.is_reported),
         }
+        phases = range(int(trace.phases.max(initial=0)) + 1)
+        if len(phases) > 1:
+            found["phases"] = [{"phase": phase, **self._part(trace.phases == phase)} for phase in phases]
+        if len(scenario.tenants) > 1:
+            found["tenants"] = [
+                {"tenant_id": tenant.tenant_id, **self._part(trace.is_reported & (trace.tenants == index))}
+                for index, tenant in enumerate(scenario.tenants)
+            ]
+        return found
+
+    def _part(self, chosen: BoolArray) -> dict[str, Any]:
+        """Summary of the chosen requests; None for the means of none."""
+        trace, n = self.trace, int(chosen.sum())
+        columns, spend_usd, money_usd = trace.chosen[chosen], trace.costs_usd[chosen], trace.money_usd[chosen]
+        served = np.bincount(columns[columns != REFUSED], minlength=len(self.arm_ids))
+        return {
+            "reward_mean": float(trace.rewards[chosen].mean()) if n else None,
+            "spend_usd_mean": float(spend_usd.mean()) if n else None,
+            "utilisation": float(spend_usd.sum() / money_usd.sum()) if n else None,
+            "refusals": int(np.sum(columns == REFUSED)),
+            "n": n,
+            "arm_shares": [{"arm_id": arm, "share": share} for arm, share in self._shares(served, n)],
+        }
+
+    def _shares(self, served: IndexArray, n: int) -> list[tuple[str, float]]:
+        return list(zip(self.arm_ids, (served / max(1, n)).tolist(), strict=True))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bandit_router.core.resources import DEFAULT_DIMENSION
+from bandit_router.core.resources import DEFAULT_DIMENSION, HoldPolicy
 from bandit_router_sim.logs.full import FloatArray, FullLog
+from bandit_router_sim.replay.scenario import STATIONARY, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Policy:
     exploration: str = "igw"
     budget_policy: str = "replan"
     dimension: int = DEFAULT_DIMENSION
+    hold_policy: str = HoldPolicy.WORST_CASE.value
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -29,20 +31,18 @@ POLICIES: Mapping[str, Policy] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One replay: a policy under a budget per request, in one seeded order.
+    """One replay: a policy under a budget per request, in one seeded order, with what a scenario lets happen.
 
-    The first `learn_share` of the order is the learning stretch, the rest is reported. Each stretch has a budget
-    window of its own, of `budget_usd` times its requests. Rewards arrive `reward_delay` requests late and only with
-    probability `reward_rate`; bills arrive `bill_delay` requests late. The learner folds every `fold_every` requests.
+    The first `learn_share` of the order is the learning stretch, the rest is reported. The learning stretch has a
+    budget window of its own, of `budget_usd` times its requests; the windows of the reported stretch share `budget_usd`
+    times its requests equally. The learner folds every `fold_every` requests.
     """
 
     policy: Policy
     budget_usd: float
     seed: int
     learn_share: float = 0.5
-    reward_delay: int = 0
-    bill_delay: int = 0
-    reward_rate: float = 1.0
+    scenario: Scenario = STATIONARY
     fold_every: int = 16
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from bandit_router_sim.compare.cache import Details, kept_arrays
 from bandit_router_sim.compare.comparison import BASELINE
 from bandit_router_sim.compare.report import COMPARE_JSON
 from bandit_router_sim.compare.tasks import REFERENCE
+from bandit_router_sim.kept.cache import Details, kept_arrays
 from bandit_router_sim.logs.full import FloatArray
 
 Place = tuple[str, float]

@@ -10,12 +10,13 @@ from pyarrow import parquet
 
 from bandit_router_sim.compare import comparison as comparison_module
 from bandit_router_sim.compare.arms import ARM_LISTS, choose_arms
-from bandit_router_sim.compare.cache import LINES, Finished, ResultCache
 from bandit_router_sim.compare.comparison import Comparison, Plan, compare
 from bandit_router_sim.compare.contexts import contexts_of, whitened
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.compare.report import as_markdown, write_report
-from bandit_router_sim.compare.tasks import Task, budgets_between, digest_of, tasks_of
+from bandit_router_sim.compare.tasks import Task, budgets_between, tasks_of
+from bandit_router_sim.kept.cache import LINES, Finished, ResultCache
+from bandit_router_sim.kept.keys import digest_of
 from bandit_router_sim.replay.setting import POLICIES
 from tests.builders import generator
 from tests.unit.sim.compare.compare_logs import make_material, mean_costs, with_other_outcomes

@@ -1,0 +1,231 @@
+"""`bandit-router-sim replay`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bandit_router.core.resources import HoldPolicy, WindowKind
+from bandit_router_sim.kept.cache import Finished, ResultCache
+from bandit_router_sim.logs.canonical import read_full_log
+from bandit_router_sim.logs.errors import LogError
+from bandit_router_sim.logs.full import FullLog
+from bandit_router_sim.progress import progress_of_runs
+from bandit_router_sim.replay.cluster import BACKENDS, ClusterMissing
+from bandit_router_sim.replay.course import course_of
+from bandit_router_sim.replay.files import write_json, write_results
+from bandit_router_sim.replay.material import UnusableForReplay, prepare
+from bandit_router_sim.replay.named import NAMED
+from bandit_router_sim.replay.order import learning_requests
+from bandit_router_sim.replay.scenario import SOLE_TENANT, Scenario, ScenarioError
+from bandit_router_sim.replay.scenario_file import read_scenario
+from bandit_router_sim.replay.setting import POLICIES, Material, Policy, Setting
+from bandit_router_sim.replay.sweep import settings_of, sweep
+
+EXIT_USAGE = 2
+HOLDS = [policy.value for policy in HoldPolicy]
+KINDS = [kind.value for kind in WindowKind if kind is not WindowKind.FIXED]
+
+
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """The scenario asked for, and what flags change of it."""
+
+    scenario: str
+    changed: dict[str, Any]
+    limit_usd: float | None
+
+    def over(self, log: FullLog) -> Scenario:
+        """The scenario for a log. Raises ScenarioError."""
+        scenario = NAMED[self.scenario](log) if self.scenario in NAMED else read_scenario(Path(self.scenario))
+        if self.limit_usd is not None:
+            if scenario.tenants != (SOLE_TENANT,):
+                raise ScenarioError("tenants: have budgets of their own; leave --limit-usd out")
+            scenario = replace(scenario, tenants=(replace(SOLE_TENANT, limit_usd=self.limit_usd),))
+        return replace(scenario, **self.changed)
+
+
+def replay(
+    logs: Annotated[list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True)],
+    *,
+    policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "default",
+    budget: Annotated[str, typer.Option(help="USD per request; several separated by commas.")] = "",
+    limit_usd: Annotated[float | None, typer.Option(help="Instead: USD per window of the reported stretch.")] = None,
+    seeds: Annotated[int, typer.Option(help="Orders to replay.", min=1)] = 1,
+    learn_share: Annotated[float, typer.Option(help="Share of each order to learn on.", min=0.0, max=0.99)] = 0.5,
+    learner: Annotated[str | None, typer.Option(help="Another learner, such as linucb:alpha=0.2.")] = None,
+    exploration: Annotated[str | None, typer.Option(help="Another exploration, such as igw:tau=800.")] = None,
+    hold_policy: Annotated[str | None, typer.Option(help=f"One of {', '.join(HOLDS)}.")] = None,
+    scenario: Annotated[str, typer.Option(help=f"A YAML file, or one of {', '.join(NAMED)}.")] = "stationary",
+    reward_delay: Annotated[int | None, typer.Option(help="Requests until a reward comes.", min=0)] = None,
+    bill_delay: Annotated[int | None, typer.Option(help="Requests until a bill comes.", min=0)] = None,
+    reward_rate: Annotated[float | None, typer.Option(help="Share of rewards that come.", min=0.0, max=1.0)] = None,
+    windows: Annotated[int | None, typer.Option(help="Budget windows in the reported stretch.", min=1)] = None,
+    window: Annotated[str | None, typer.Option(help=f"Their kind: {', '.join(KINDS)}.")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Replay only these arms; repeatable.")] = None,
+    encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "static",
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    backend: Annotated[str, typer.Option(help=f"Where: {', '.join(BACKENDS)}.")] = "loky",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the runs to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Results; run again to go on where it stopped.")] = None,
+) -> None:
+    """Replay logs under budgets; rewards, spend and refusals are those after the learning stretch."""
+    console = Console(stderr=True)
+    chosen = _policy(policy, learner=learner, exploration=exploration, hold_policy=hold_policy)
+    _one_of(backend, BACKENDS, "--backend")
+    kind = None if window is None else WindowKind(_one_of(window, KINDS, "--window"))
+    flags = {"reward_delay": reward_delay, "bill_delay": bill_delay, "reward_rate": reward_rate, "windows": windows}
+    changed = {name: value for name, value in {**flags, "window": kind}.items() if value is not None}
+    play = _Play(scenario, changed, limit_usd)
+    cache = None if out is None else ResultCache(out)
+    runs: list[tuple[FullLog, Setting, Finished]] = []
+    for path in logs:
+        material = _material(path, encoder=encoder, arms=arm or [], skip_bad=skip_bad, console=console)
+        settings = _settings(material.log, chosen, play, budget=budget, seeds=seeds, learn_share=learn_share)
+        runs.extend(_run(material, settings, cache, jobs=jobs, backend=backend, console=console))
+    if json_file is not None:
+        write_json(runs, json_file)
+    if out is not None:
+        write_results(runs, out)
+    rows = [finished.row for _, _, finished in runs]
+    Console().print(_table(rows))
+    for part in ("phases", "tenants"):
+        if any(part in row for row in rows):
+            Console().print(_parts_table(rows, part))
+
+
+def _run(
+    material: Material,
+    settings: Sequence[Setting],
+    cache: ResultCache | None,
+    *,
+    jobs: int,
+    backend: str,
+    console: Console,
+) -> list[tuple[FullLog, Setting, Finished]]:
+    """The settings' results in their order."""
+    found: dict[Setting, Finished] = {}
+    try:
+        with progress_of_runs(console) as progress:
+            bar = progress.add_task(material.log.name, total=len(settings))
+            for setting, finished in sweep(material, settings, cache=cache, jobs=jobs, backend=backend):
+                found[setting] = finished
+                progress.advance(bar)
+    except ClusterMissing as refusal:
+        raise typer.BadParameter(str(refusal), param_hint="--backend") from None
+    return [(material.log, setting, found[setting]) for setting in settings]
+
+
+def _settings(
+    log: FullLog, policy: Policy, play: _Play, *, budget: str, seeds: int, learn_share: float
+) -> list[Setting]:
+    """Every budget in every order, once the scenario is known to fit the log."""
+    try:
+        scenario = play.over(log)
+        reported = len(log) - learning_requests(len(log), learn_share)
+        budgets_usd = _budgets_of(budget, play.limit_usd, scenario, reported=reported)
+        settings = settings_of([policy], budgets_usd, seeds=seeds, learn_share=learn_share, scenario=scenario)
+        course_of(log, settings[0])
+    except ScenarioError as refusal:
+        raise typer.BadParameter(str(refusal), param_hint="--scenario") from None
+    return settings
+
+
+def _budgets_of(text: str, limit_usd: float | None, scenario: Scenario, *, reported: int) -> list[float]:
+    """The budgets per request: those given, or the one that the limit comes to."""
+    if limit_usd is None:
+        return _budgets(text)
+    if text:
+        raise typer.BadParameter("is given, and so is --budget", param_hint="--limit-usd")
+    return [limit_usd * scenario.windows / reported]
+
+
+def _material(path: Path, *, encoder: str, arms: list[str], skip_bad: bool, console: Console) -> Material:
+    try:
+        log, skipped = read_full_log(path, skip_bad=skip_bad)
+        material = prepare(log, encoder_id=encoder, arm_ids=arms)
+    except (LogError, UnusableForReplay, KeyError) as error:
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_USAGE) from None
+    left_out = len(log) - len(material.log)
+    console.print(f"{log.name}: {len(material.log)} queries × {len(material.log.arm_ids)} arms", highlight=False)
+    if left_out or skipped.total:
+        console.print(f"left out: {left_out} incomplete rows, {skipped.total} bad ones", highlight=False)
+    return material
+
+
+def _policy(name: str, *, learner: str | None, exploration: str | None, hold_policy: str | None) -> Policy:
+    chosen = POLICIES[_one_of(name, list(POLICIES), "--policy")]
+    return replace(
+        chosen,
+        learner=learner or chosen.learner,
+        exploration=exploration or chosen.exploration,
+        hold_policy=chosen.hold_policy if hold_policy is None else _one_of(hold_policy, HOLDS, "--hold-policy"),
+    )
+
+
+def _one_of(value: str, known: Sequence[str], option: str) -> str:
+    if value not in known:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=option)
+    return value
+
+
+def _budgets(text: str) -> list[float]:
+    try:
+        budgets = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter("must be numbers of USD separated by commas", param_hint="--budget") from None
+    if not all(0.0 < budget < float("inf") for budget in budgets):
+        raise typer.BadParameter("must be positive", param_hint="--budget")
+    return budgets
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[row["log"], row["policy"], f"{row['budget_usd']:g}"].append(row)
+    table = Table("log", "policy", "budget USD", "reward", "spend USD", "utilisation", "refusals", "seeds")
+    for place, members in groups.items():
+        table.add_row(*place, *_means(members), str(len(members)))
+    return table
+
+
+def _parts_table(rows: Sequence[dict[str, Any]], part: str) -> Table:
+    """Phases or tenants, with the shares of the arms."""
+    name = "phase" if part == "phases" else "tenant_id"
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        for member in row.get(part, ()):
+            groups[row["log"], f"{row['budget_usd']:g}", str(member[name])].append(member)
+    table = Table("log", "budget USD", name, "reward", "spend USD", "utilisation", "refusals", "shares of the arms")
+    for place, members in groups.items():
+        table.add_row(*place, *_means(members), _shares(members))
+    return table
+
+
+def _means(members: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
+    """Reward, spend, utilisation and refusals; a part without requests has no means."""
+    asked = [member for member in members if member["n"]]
+    if not asked:
+        return "", "", "", "0"
+    reward, spend, used, refused = (
+        float(np.mean([member[field] for member in asked]))
+        for field in ("reward_mean", "spend_usd_mean", "utilisation", "refusals")
+    )
+    return f"{reward:.4f}", f"{spend:.4g}", f"{used:.3f}", f"{refused:.1f}"
+
+
+def _shares(members: Sequence[dict[str, Any]]) -> str:
+    """Every arm's share, in the log's order."""
+    names = [share["arm_id"] for share in members[0]["arm_shares"]]
+    shares = np.mean([[share["share"] for share in member["arm_shares"]] for member in members], axis=0)
+    return ", ".join(f"{name} {share:.2f}" for name, share in zip(names, shares.tolist(), strict=True))
