@@ -99,7 +99,7 @@ def replay(
     rows = [finished.row for _, _, finished in runs]
     Console().print(_table(rows))
     for part in ("phases", "tenants"):
-        if any(part in row for row in rows):
+        if any(len(row[part]) > 1 for row in rows):
             Console().print(_parts_table(rows, part))
 
 
@@ -204,7 +204,7 @@ def _parts_table(rows: Sequence[dict[str, Any]], part: str) -> Table:
     name = "phase" if part == "phases" else "tenant_id"
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        for member in row.get(part, ()):
+        for member in row[part]:
             groups[row["log"], f"{row['budget_usd']:g}", str(member[name])].append(member)
     table = Table("log", "budget USD", name, "reward", "spend USD", "utilisation", "refusals", "shares of the arms")
     for place, members in groups.items():

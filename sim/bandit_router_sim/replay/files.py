@@ -17,15 +17,8 @@ from bandit_router_sim.replay.setting import Setting
 Runs = Sequence[tuple[FullLog, Setting, Finished]]
 
 _RUN = ("log", "policy", "scenario", "budget_usd", "seed")
-_AS_THEY_ARE = (
-    "phase",
-    "window",
-    "cost_usd",
-    "price_per_usd",
-    "propensity",
-    "expected_reward",
-    "expected_cost_usd",
-)
+_COUNTED = ("phase", "window")
+_REAL = ("cost_usd", "price_per_usd", "propensity", "expected_reward", "expected_cost_usd")
 
 
 def write_json(runs: Runs, path: Path) -> None:
@@ -35,18 +28,27 @@ def write_json(runs: Runs, path: Path) -> None:
 
 
 def write_results(runs: Runs, directory: Path) -> None:
-    """Write the three files, the last one run by run. At least one run."""
+    """Write the three files, the last one run by run."""
     import pyarrow as pa
     from pyarrow import parquet
 
     write_json(runs, directory / "replay.json")
     parquet.write_table(pa.Table.from_pylist([finished.row for _, _, finished in runs]), directory / "replay.parquet")
-    tables = (pa.table(dict(columns)) for columns in map(_requests, runs))
-    first = next(tables)
-    with parquet.ParquetWriter(directory / "requests.parquet", first.schema) as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
+    schema = _schema()
+    with parquet.ParquetWriter(directory / "requests.parquet", schema) as writer:
+        for run in runs:
+            writer.write_table(pa.table(dict(_requests(run)), schema=schema))
+
+
+def _schema() -> Any:
+    """Columns of `requests.parquet`, fixed so that a run without a single arm fits in, too."""
+    import pyarrow as pa
+
+    kinds = {"log": pa.string(), "policy": pa.string(), "scenario": pa.string(), "budget_usd": pa.float64()}
+    counted = dict.fromkeys(_COUNTED, pa.int32())
+    real = dict.fromkeys(("reward", *_REAL), pa.float32())
+    named = dict.fromkeys(("query_id", "tenant_id", "arm_id"), pa.string())
+    return pa.schema({**kinds, "seed": pa.int64(), **named, **counted, **real})
 
 
 def _requests(run: tuple[FullLog, Setting, Finished]) -> Iterator[tuple[str, Any]]:
@@ -60,5 +62,5 @@ def _requests(run: tuple[FullLog, Setting, Finished]) -> Iterator[tuple[str, Any
     yield "tenant_id", [tenant_ids[tenant] for tenant in account["tenant"].tolist()]
     yield "arm_id", [None if arm == REFUSED else log.arm_ids[arm] for arm in account["arm"].tolist()]
     yield "reward", finished.rewards
-    for name in _AS_THEY_ARE:
+    for name in (*_COUNTED, *_REAL):
         yield name, account[name]

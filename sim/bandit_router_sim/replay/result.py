@@ -51,28 +51,23 @@ class RunResult:
         return int(np.sum(self.trace.chosen[self.trace.is_reported] == REFUSED))
 
     def summary(self) -> dict[str, Any]:
-        """One entry of the `runs` list of the JSON report.
-
-        With `phases` where the scenario has several, and `tenants` where several share the pool.
-        """
+        """One entry of the `runs` list of the JSON report: the whole reported stretch, its phases and its tenants."""
         trace, scenario = self.trace, self.setting.scenario
-        found: dict[str, Any] = {
+        return {
             "log": self.log_name,
             "policy": self.setting.policy.name,
             "scenario": scenario.name,
             "budget_usd": self.setting.budget_usd,
             "seed": self.setting.seed,
             **self._part(trace.is_reported),
-        }
-        phases = range(int(trace.phases.max(initial=0)) + 1)
-        if len(phases) > 1:
-            found["phases"] = [{"phase": phase, **self._part(trace.phases == phase)} for phase in phases]
-        if len(scenario.tenants) > 1:
-            found["tenants"] = [
+            "phases": [
+                {"phase": phase, **self._part(trace.phases == phase)} for phase in range(int(trace.phases.max()) + 1)
+            ],
+            "tenants": [
                 {"tenant_id": tenant.tenant_id, **self._part(trace.is_reported & (trace.tenants == index))}
                 for index, tenant in enumerate(scenario.tenants)
-            ]
-        return found
+            ],
+        }
 
     def _part(self, chosen: BoolArray) -> dict[str, Any]:
         """Summary of the chosen requests; None for the means of none."""

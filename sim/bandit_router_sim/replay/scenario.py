@@ -118,6 +118,8 @@ def check_arms(scenario: Scenario, arm_ids: Sequence[str], *, requests: int) -> 
     known = ", ".join(arm_ids)
     for index, change in enumerate(scenario.changes):
         _require(change.arm_id in arm_ids, f"changes[{index}].arm_id", f"{change.arm_id!r} is not one of {known}")
+        late = f"{change.at} is not before the end of the stretch, which has {requests} requests"
+        _require(request_of(change.at, requests) < requests, f"changes[{index}].at", late)
     present = set(initial_arms(scenario, arm_ids, requests=requests))
     _require(present, "changes", "at least one arm must be in the pool from the start")
     for change in in_time(scenario, requests=requests):

@@ -267,10 +267,10 @@ def test_every_named_scenario_plays_on_a_log_that_it_does_not_know(material: Mat
     log = replace(material.log, sources=sources)
     setting = Setting(POLICIES["default"], 5e-4, 0, 0.25, NAMED[name](log))
     result = replay_one(replace(material, log=log), setting)
-    phases = result.summary().get("phases", [])
+    phases = result.summary()["phases"]
     assert result.summary()["scenario"] == name
-    assert len(phases) == {"stationary": 0, "arm_added": 2}.get(name, 3)
-    assert sum(phase["n"] for phase in phases) in (0, COUNT * 3 // 4)
+    assert len(phases) == {"stationary": 1, "arm_added": 2}.get(name, 3)
+    assert sum(phase["n"] for phase in phases) == COUNT * 3 // 4
 
 
 def test_the_named_quality_drop_hits_the_workhorse_only(material: Material) -> None:
@@ -297,6 +297,7 @@ def test_holds_are_as_the_policy_says(material: Material) -> None:
         ([ArmChange(0, "small", "remove"), ArmChange(5, "small", "drain")], "not in the pool"),
         ([ArmChange(5, "small", "add"), ArmChange(9, "small", "add")], "is in the pool"),
         ([ArmChange(5, arm_id, "add") for arm_id in ARM_IDS], "from the start"),
+        ([PriceChange(COUNT, "small", factor=2.0)], "changes[0].at: 240 is not before the end of the stretch"),
     ],
 )
 def test_a_scenario_that_does_not_fit_the_log_is_refused(material: Material, changes: list[Change], said: str) -> None:

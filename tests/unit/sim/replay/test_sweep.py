@@ -105,6 +105,15 @@ def test_results_are_a_row_per_run_and_a_row_per_request(material: Material, tmp
     assert place == runs[0][2].details["row"][0]
 
 
+def test_a_run_in_which_every_request_is_refused_is_written_like_the_others(material: Material, tmp_path: Path) -> None:
+    plan = Scenario(changes=tuple(ArmChange(0, arm_id, "remove") for arm_id in material.log.arm_ids))
+    settings = settings_of([POLICIES["default"]], [1e-3], seeds=1, learn_share=0.5, scenario=plan)
+    settings += settings_of([POLICIES["default"]], [1e-3], seeds=1, learn_share=0.5)
+    write_results([(material.log, setting, done) for setting, done in sweep(material, settings, jobs=1)], tmp_path)
+    requests = parquet.read_table(tmp_path / "requests.parquet").to_pylist()
+    assert [request["arm_id"] is None for request in requests] == [True] * 30 + [False] * 30
+
+
 def test_nothing_to_do_starts_no_workers() -> None:
     assert list(spread(abs, [], jobs=2, backend="ray")) == []
 
