@@ -104,8 +104,7 @@ class ContextBuilder:
             return fitted
         key = pool.encoder_id, pool.dimension
         if key not in self._defaults:
-            make = identity_projection if handle.ordered else cosine_projection
-            self._defaults[key] = make(handle.encoder.dimension, pool.dimension)
+            self._defaults[key] = default_projection(handle, pool.dimension)
         return self._defaults[key]
 
     async def _embedding(self, handle: EncoderHandle, request: RouteRequest) -> Float32Array:
@@ -172,6 +171,12 @@ class TextBatcher:
         for (_, future), row in zip(batch, rows, strict=True):
             if not future.done():
                 future.set_result(row)
+
+
+def default_projection(handle: EncoderHandle, dimension: int) -> Projection:
+    """The projection of a pool that none was fitted for."""
+    make = identity_projection if handle.ordered else cosine_projection
+    return make(handle.encoder.dimension, dimension)
 
 
 def _prompt_tokens(request: RouteRequest) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bandit_router.app import serve as server
 from bandit_router.app.cli.calls import budgets, events, feedback, route
+from bandit_router.app.cli.priors import priors
 from bandit_router.app.cli.resources import arms, pools, tenants
 from bandit_router.app.cli.session import EXIT_REFUSED
 from bandit_router.app.config import ConfigError, load_config
@@ -32,6 +33,7 @@ app.add_typer(pools, name="pool")
 app.add_typer(arms, name="arm")
 app.add_typer(tenants, name="tenant")
 app.add_typer(budgets, name="budget")
+app.add_typer(priors, name="prior")
 app.add_typer(configs, name="config")
 app.command()(route)
 app.command()(feedback)

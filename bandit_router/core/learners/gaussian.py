@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bandit_router.core.learners.protocol import Knowledge, Parameters
 from bandit_router.core.pool_state import ArmState
+from bandit_router.core.prior_strength import believed, strengths
 from bandit_router.core.regression import FloatArray, GaussianPrior, Posterior, posterior
 from bandit_router.core.spec import SpecError
 
@@ -51,6 +52,13 @@ def ridge_prior(dimension: int, parameters: Parameters) -> GaussianPrior:
         bias_precision=parameters["bias"],
         slope_precision=parameters["ridge"],
     )
+
+
+def trusted_priors(knowledge: Knowledge, ridge: GaussianPrior) -> Mapping[str, GaussianPrior]:
+    """The imported priors, each as strong as the rewards so far let it be, together with `ridge`."""
+    sums = {arm_id: arm.reward for arm_id, arm in knowledge.state.arms.items() if arm_id in knowledge.priors}
+    found = strengths(knowledge.priors, sums, ridge, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT)
+    return {arm_id: believed(prior, found[arm_id], ridge) for arm_id, prior in knowledge.priors.items()}
 
 
 def fit_gaussian(knowledge: Knowledge, prior_of: Callable[[str], GaussianPrior]) -> GaussianRewards:

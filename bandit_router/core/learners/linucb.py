@@ -1,8 +1,11 @@
-"""`linucb`: a ridge regression per arm, optimistic by `alpha` deviations (disjoint LinUCB; Li et al., 2010)."""
+"""`linucb`: a ridge regression per arm, optimistic by `alpha` deviations (disjoint LinUCB; Li et al., 2010).
+
+An arm with an imported prior starts from it, as far as its rewards bear it out.
+"""
 
 from __future__ import annotations
 
-from bandit_router.core.learners.gaussian import RIDGE, check_ridge, fit_gaussian, ridge_prior
+from bandit_router.core.learners.gaussian import RIDGE, check_ridge, fit_gaussian, ridge_prior, trusted_priors
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
 
 
@@ -11,8 +14,9 @@ def _check(parameters: Parameters) -> None:
 
 
 def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
-    prior = ridge_prior(knowledge.state.dimension, parameters)
-    return Fitted(fit_gaussian(knowledge, lambda _: prior), alpha=parameters["alpha"])
+    ridge = ridge_prior(knowledge.state.dimension, parameters)
+    trusted = trusted_priors(knowledge, ridge)
+    return Fitted(fit_gaussian(knowledge, lambda arm_id: trusted.get(arm_id, ridge)), alpha=parameters["alpha"])
 
 
 LINUCB = Learner(defaults={"alpha": 0.1, **RIDGE}, check=_check, fit=_fit)

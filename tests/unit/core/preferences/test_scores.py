@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bandit_router.core.preferences.scores import ScoreTable, combined, scored
+from tests.unit.core.preferences.preference_worlds import draw_contexts, random_of
+
+
+def test_scored_arms_are_found_again_and_rows_may_have_gaps() -> None:
+    random = random_of(4)
+    contexts = draw_contexts(random, 1000, 3)
+    theta = np.array([[0.5, 0.1, 0.0], [0.7, -0.1, 0.05]])
+    rewards = contexts @ theta.T + random.normal(scale=0.05, size=(1000, 2))
+    rewards[random.random((1000, 2)) < 0.5] = np.nan
+    found = scored(ScoreTable(("a", "b"), contexts, rewards))
+    assert found["a"].mean == pytest.approx(theta[0], abs=0.02)
+    assert found["b"].mean == pytest.approx(theta[1], abs=0.02)
+
+
+def test_arms_without_a_score_get_no_prior_from_scores() -> None:
+    rewards = np.array([[0.5, np.nan], [0.6, np.nan]])
+    assert set(scored(ScoreTable(("a", "b"), np.ones((2, 2)), rewards))) == {"a"}
+    assert scored(ScoreTable(("a",), np.ones((1, 2)), np.full((1, 1), np.nan))) == {}
+
+
+def test_information_of_two_sources_adds() -> None:
+    random = random_of(5)
+    contexts = draw_contexts(random, 40, 2)
+    rewards = random.random((40, 1))
+    prior = scored(ScoreTable(("a",), contexts, rewards))["a"]
+    both = combined(prior, prior)
+    assert both.mean == pytest.approx(prior.mean)
+    assert both.precision == pytest.approx(2 * prior.precision)
