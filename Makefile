@@ -1,5 +1,6 @@
 # `make demo` and `make test` need nothing but Python 3.11+, make and the package registries: they set up their own
-# virtual environments (.venv with everything; .venv-demo with the runtime and the demo's data, without torch).
+# virtual environments (.venv with everything but the cluster engines; .venv-demo with the runtime and the demo's data,
+# without torch).
 
 PYTHON ?= python3
 PIP_FLAGS ?= --disable-pip-version-check --quiet

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bandit_router.core.resources import HoldPolicy, WindowKind
 from bandit_router_sim.kept.cache import Finished, ResultCache
@@ -32,6 +32,8 @@ from bandit_router_sim.replay.sweep import settings_of, sweep
 
 EXIT_USAGE = 2
 HOLDS = [policy.value for policy in HoldPolicy]
+_MEANS = ("reward", "spent USD", "used", "refused")
+_PARTS = {"phases": "phase", "windows": "window", "tenants": "tenant_id"}
 KINDS = [kind.value for kind in WindowKind if kind is not WindowKind.FIXED]
 
 
@@ -98,9 +100,9 @@ def replay(
         write_results(runs, out)
     rows = [finished.row for _, _, finished in runs]
     Console().print(_table(rows))
-    for part in ("phases", "tenants"):
+    for part, name in _PARTS.items():
         if any(len(row[part]) > 1 for row in rows):
-            Console().print(_parts_table(rows, part))
+            Console().print(_parts_table(rows, part, name))
 
 
 def _run(
@@ -193,20 +195,19 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[row["log"], row["policy"], f"{row['budget_usd']:g}"].append(row)
-    table = Table("log", "policy", "budget USD", "reward", "spend USD", "utilisation", "refusals", "seeds")
+    table = Table("log", "policy", *(Column(title, no_wrap=True) for title in ("USD", *_MEANS, "seeds")))
     for place, members in groups.items():
         table.add_row(*place, *_means(members), str(len(members)))
     return table
 
 
-def _parts_table(rows: Sequence[dict[str, Any]], part: str) -> Table:
-    """Phases or tenants, with the shares of the arms."""
-    name = "phase" if part == "phases" else "tenant_id"
+def _parts_table(rows: Sequence[dict[str, Any]], part: str, name: str) -> Table:
+    """Phases, windows or tenants, with the shares of the arms."""
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         for member in row[part]:
             groups[row["log"], f"{row['budget_usd']:g}", str(member[name])].append(member)
-    table = Table("log", "budget USD", name, "reward", "spend USD", "utilisation", "refusals", "shares of the arms")
+    table = Table("log", *(Column(title, no_wrap=True) for title in ("USD", name, *_MEANS)), "arms")
     for place, members in groups.items():
         table.add_row(*place, *_means(members), _shares(members))
     return table
@@ -225,7 +226,8 @@ def _means(members: Sequence[dict[str, Any]]) -> tuple[str, str, str, str]:
 
 
 def _shares(members: Sequence[dict[str, Any]]) -> str:
-    """Every arm's share, in the log's order."""
+    """The shares of the arms in use, in percent and in the log's order, by the last part of their names."""
     names = [share["arm_id"] for share in members[0]["arm_shares"]]
     shares = np.mean([[share["share"] for share in member["arm_shares"]] for member in members], axis=0)
-    return ", ".join(f"{name} {share:.2f}" for name, share in zip(names, shares.tolist(), strict=True))
+    used = [(name.rpartition("/")[2], round(100 * share)) for name, share in zip(names, shares.tolist(), strict=True)]
+    return "\n".join(f"{percent}% {name}" for name, percent in used if percent)

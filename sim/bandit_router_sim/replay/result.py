@@ -51,7 +51,7 @@ class RunResult:
         return int(np.sum(self.trace.chosen[self.trace.is_reported] == REFUSED))
 
     def summary(self) -> dict[str, Any]:
-        """One entry of the `runs` list of the JSON report: the whole reported stretch, its phases and its tenants."""
+        """One entry of the `runs` list of the JSON report: the whole reported stretch, and by phase, window, tenant."""
         trace, scenario = self.trace, self.setting.scenario
         return {
             "log": self.log_name,
@@ -60,14 +60,16 @@ class RunResult:
             "budget_usd": self.setting.budget_usd,
             "seed": self.setting.seed,
             **self._part(trace.is_reported),
-            "phases": [
-                {"phase": phase, **self._part(trace.phases == phase)} for phase in range(int(trace.phases.max()) + 1)
-            ],
+            "phases": self._parts("phase", trace.phases),
+            "windows": self._parts("window", trace.windows),
             "tenants": [
                 {"tenant_id": tenant.tenant_id, **self._part(trace.is_reported & (trace.tenants == index))}
                 for index, tenant in enumerate(scenario.tenants)
             ],
         }
+
+    def _parts(self, name: str, numbers: IndexArray) -> list[dict[str, Any]]:
+        return [{name: number, **self._part(numbers == number)} for number in range(int(numbers.max()) + 1)]
 
     def _part(self, chosen: BoolArray) -> dict[str, Any]:
         """Summary of the chosen requests; None for the means of none."""

@@ -183,10 +183,12 @@ def test_tenants_on_one_pool_learn_from_each_other(material: Material) -> None:
 
 @pytest.mark.parametrize("kind", [WindowKind.HOUR, WindowKind.DAY, WindowKind.MONTH])
 def test_every_window_has_its_own_limit(material: Material, kind: WindowKind) -> None:
-    trace = play(material, policy=POLICIES["default"], budget_usd=4e-4, windows=3, window=kind).trace
-    limit_usd = 4e-4 * COUNT * 0.75 / 3
+    result = play(material, policy=POLICIES["default"], budget_usd=4e-4, windows=3, window=kind)
+    limit_usd, trace = 4e-4 * COUNT * 0.75 / 3, result.trace
     spends = [float(trace.costs_usd[trace.windows == window].sum()) for window in range(3)]
     assert all(0.5 * limit_usd < spend_usd <= limit_usd for spend_usd in spends)
+    used = [window["utilisation"] for window in result.summary()["windows"]]
+    assert used == pytest.approx([spend_usd / limit_usd for spend_usd in spends])
 
 
 def test_what_a_window_leaves_is_carried_over_if_the_scenario_says_so(material: Material) -> None:
