@@ -58,9 +58,8 @@ def quote_arms(
     most = np.array([query.most_output_tokens(arm) for arm in arms], dtype=np.float64)
     tokens = predictions.output_tokens(most)[0]
     hold_tokens = _hold_output_tokens(predictions, tokens, most, hold_policy)
-    optimistic = predictions.reward[0] + model.alpha * predictions.deviation[0]
     costs_nusd = [expected_cost_nusd(arm, query, float(tokens[index])) for index, arm in enumerate(arms)]
-    scores = charge.scores(optimistic, np.array(costs_nusd, dtype=np.int64))
+    scores = model.scores(predictions, np.array(costs_nusd, dtype=np.int64), charge)
     quotes = []
     for index, arm in enumerate(arms):
         cost_nusd = costs_nusd[index]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.budget_policies.protocol import Charge, IntArray
+from bandit_router.core.explorations.registry import FIXED_SHARES, Exploration
 from bandit_router.core.learners.protocol import Fitted, Knowledge, LearnerChoice
 from bandit_router.core.learners.registry import LEARNERS
 from bandit_router.core.pool_state import PoolState
@@ -61,6 +63,21 @@ class PoolModel:
     def alpha(self) -> float:
         """How many deviations an optimistic reward lies above its expectation."""
         return self.fitted.alpha
+
+    @property
+    def has_fixed_shares(self) -> bool:
+        """Whether arms are chosen in fixed proportions, whatever money costs."""
+        return self.fitted.shares is not None
+
+    def exploration(self, layer: Exploration) -> Exploration:
+        """How arms are drawn of their scores where the pool names this layer."""
+        return FIXED_SHARES if self.has_fixed_shares else layer.with_uniform(self.fitted.uniform_share)
+
+    def scores(self, predictions: Predictions, costs_nusd: IntArray, charge: Charge) -> FloatArray:
+        """Scores (K,) of the arms for the first of the contexts predicted, at these expected costs (K,)."""
+        if self.fitted.shares is not None:
+            return self.fitted.shares
+        return charge.scores(predictions.reward[0] + self.alpha * predictions.deviation[0], costs_nusd)
 
     def predict(self, contexts: FloatArray) -> Predictions:
         """Predictions at contexts (n, d)."""

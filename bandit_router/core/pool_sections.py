@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bandit_router.core.examples_codec import pack_examples, unpack_examples
 from bandit_router.core.pool_state import PoolState
 
 
@@ -27,4 +28,4 @@ class Section:
     unpack: Callable[[PoolState, int, bytes], None]
 
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (Section("examples", 1, pack_examples, unpack_examples),)

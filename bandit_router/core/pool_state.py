@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bandit_router.core.decision import Decision
+from bandit_router.core.examples import Example, Examples
 from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
 from bandit_router.core.regression import FloatArray, RegressionSums
 
@@ -37,7 +38,10 @@ class ArmState:
 
 @dataclass(slots=True, eq=False)
 class PoolState:
-    """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots."""
+    """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots.
+
+    `examples`: the latest single outcomes, as many as the pool's learner asks for (`Examples.resize`).
+    """
 
     dimension: int
     arms: dict[str, ArmState] = field(default_factory=dict)
@@ -45,11 +49,20 @@ class PoolState:
     version: int = 0
     events: int = 0
     projection_version: int = 0
+    examples: Examples = field(default_factory=Examples)
 
     def copy(self) -> PoolState:
         """An independent copy: folding into it leaves the original as it is."""
         arms = {arm_id: arm.copy() for arm_id, arm in self.arms.items()}
-        return PoolState(self.dimension, arms, dict(self.positions), self.version, self.events, self.projection_version)
+        return PoolState(
+            self.dimension,
+            arms,
+            dict(self.positions),
+            self.version,
+            self.events,
+            self.projection_version,
+            self.examples.copy(),
+        )
 
 
 class MismatchedContext(ValueError):
@@ -68,8 +81,15 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
         arm = state.arms[decision.arm_id] = ArmState.empty(state.dimension)
     _replace(arm.reward, x, before.reward, after.reward)
     _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
+    if state.examples.capacity and before.reward != after.reward:
+        state.examples.put(_example(decision, after))
     arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
     state.events += 1
+
+
+def _example(decision: Decision, outcome: Outcome) -> Example:
+    context = np.asarray(decision.context, dtype=np.float32)
+    return Example(decision.decision_id, decision.arm_id, decision.decided_ms, context, outcome.reward)
 
 
 def log_output_tokens(decision: Decision, outcome: Outcome) -> float | None:

@@ -24,6 +24,21 @@ def parse_spec(text: str, known: Mapping[str, Mapping[str, float]]) -> tuple[str
     return name, parameters
 
 
+def parse_shares(text: str) -> tuple[str, dict[str, float]]:
+    """Name and shares by arm id, as in 'static:small=0.7,large=0.3'; an arm named without a share has share 1.
+
+    Arm ids contain neither ',' nor '='. Raises SpecError.
+    """
+    name, _, rest = text.partition(":")
+    shares: dict[str, float] = {}
+    for item in filter(None, rest.split(",")):
+        arm_id, _, value = item.partition("=")
+        if not arm_id or arm_id in shares:
+            raise SpecError(f"{name} must name every arm once, got {item!r}")
+        shares[arm_id] = _number(f"{name}:{arm_id}", value or "1")
+    return name, shares
+
+
 def _number(name: str, text: str) -> float:
     try:
         value = float(text)

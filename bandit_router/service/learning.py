@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bandit_router.core.codec import decode_decision, decode_outcome
+from bandit_router.core.learners.registry import parse_learner, remembered_by
 from bandit_router.core.pool_codec import decode_pool_state, encode_pool_state
 from bandit_router.core.pool_state import MismatchedContext, PoolState, learn
 from bandit_router.core.resources import Pool
@@ -58,7 +59,9 @@ class Learner:
         entries = await self._events.read(pool_id, state.positions, FOLD_BATCH)
         if not entries:
             return 0
-        folded = self._fold(pool_id, state.copy(), entries)
+        folded = state.copy()
+        folded.examples.resize(remembered_by(parse_learner(pool.learner)))
+        folded = self._fold(pool_id, folded, entries)
         snapshot = Snapshot(version=folded.version, state=encode_pool_state(folded))
         if not await self._snapshots.save(pool_id, token, snapshot):
             self._states.pop(pool_id, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bandit_router.core.context import context_dimension
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
@@ -53,8 +55,15 @@ class ServedPool:
         return any(arm.is_live for arm in self.arms)
 
     def weigh(self, scores: FloatArray, deviations: FloatArray) -> FloatArray:
-        """Choice probabilities of many queries at once, (n, K), over arms with these scores and deviations (n, K)."""
+        """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations."""
+        if self.model.fitted.shares is not None:
+            scores = np.tile(self.model.fitted.shares[self.live], (len(scores), 1))
         return self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
+
+    @property
+    def live(self) -> list[int]:
+        """Positions of the arms that may be chosen at all."""
+        return [index for index, arm in enumerate(self.arms) if arm.is_live]
 
     @property
     def policy_prefix(self) -> str:
@@ -129,10 +138,11 @@ class Models:
     def _build(self, pool: Pool, revision: int) -> ServedPool:
         arms = self._directory.arms(pool.pool_id)
         state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
+        model = build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner))
         return ServedPool(
             pool=pool,
             arms=arms,
-            model=build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner)),
-            exploration=parse_exploration(pool.exploration),
+            model=model,
+            exploration=model.exploration(parse_exploration(pool.exploration)),
             revision=revision,
         )

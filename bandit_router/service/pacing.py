@@ -79,7 +79,7 @@ class Pacer:
         Raises StoreUnavailable and AccountMissing when the tenant's state has to be read first.
         """
         policy = parse_budget_policy(tenant.budget_policy)
-        if policy.solve_every == 0 or not served.has_live_arms:
+        if policy.solve_every == 0 or served.model.has_fixed_shares or not served.has_live_arms:
             return PriceMark(0.0, 0, served.model.version)
         pace = self._paces.get(tenant.tenant_id)
         if pace is None or pace.budget.window.start_ms != window.start_ms:
@@ -175,7 +175,7 @@ def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
     usable = [s for s in samples if len(s.context) == dimension] or [_average_sample(dimension)]
     contexts = np.array([s.context for s in usable], dtype=np.float64)
     predictions = served.model.predict(contexts)
-    live = [index for index, arm in enumerate(served.arms) if arm.is_live]
+    live = served.live
     tokens = np.array([s.prompt_tokens for s in usable], dtype=np.float64)
     costs = costs_usd(served.arms, predictions, tokens)
     rewards = predictions.reward + served.model.alpha * predictions.deviation

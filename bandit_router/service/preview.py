@@ -73,7 +73,9 @@ def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, 
     def weigh(scores: FloatArray) -> FloatArray:
         return served.weigh(scores, reservoir.deviations)
 
-    price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=weigh)
+    price = 0.0
+    if not served.model.has_fixed_shares:
+        price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=weigh)
     shares = weigh(reservoir.rewards - price * reservoir.costs_usd)
     live = [arm.arm_id for arm in served.arms if arm.is_live]
     count = len(shares)

@@ -21,7 +21,7 @@ POOL = "chat"
 FIXED = Window(start_ms=0)
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
-PRICE = PriceMark(price_per_usd=2.5, decisions=3, snapshot_version=7)
+PRICE = PriceMark(price_per_usd=2.5, decisions=3, snapshot_version=7, memory=(0.1, -3.0, 1e-300))
 
 
 def day(now_ms: int, offset: int = 0) -> Window:

@@ -21,6 +21,8 @@ behind a space: behind a ':' one tenant's request could be taken for that of ano
     {catalog}:KIND                 hash    key -> 'VERSION BODY'
     {catalog}:KIND:index           zset    keys, all with score 0
     {catalog}:changes              zset    'KIND KEY' by the version that touched it last
+
+A window's `price` is a number, followed by what the tenant's budget policy remembers.
 """
 
 from __future__ import annotations

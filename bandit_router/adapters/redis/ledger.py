@@ -163,7 +163,7 @@ def _hold_command(request: HoldRequest) -> Command:
         request.decision,
         request.outcome,
         request.context,
-        repr(float(request.price.price_per_usd)),
+        records.price_text(request.price),
         request.price.decisions,
         request.price.snapshot_version,
         RECENT_CONTEXTS,

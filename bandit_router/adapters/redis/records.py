@@ -44,9 +44,19 @@ def budget_state(start_ms: int, fields: list[Any]) -> BudgetState:
     """State from a window's fields: limit spent held over inflight n price price_n price_snap end prev."""
     price = None
     if fields[6] is not None:
-        price = PriceMark(float(fields[6]), int(fields[7]), int(fields[8]))
+        price = _mark(fields[6], int(fields[7]), int(fields[8]))
     window = Window(start_ms, _or_none(fields[9]), _or_none(fields[10]))
     return BudgetState(window, account(fields), price)
+
+
+def price_text(mark: PriceMark) -> str:
+    """The price, and behind it what its budget policy remembers."""
+    return " ".join(repr(float(number)) for number in (mark.price_per_usd, *mark.memory))
+
+
+def _mark(text: bytes, decisions: int, snapshot_version: int) -> PriceMark:
+    price, *memory = map(float, text.split())
+    return PriceMark(price, decisions, snapshot_version, tuple(memory))
 
 
 def account(fields: list[Any]) -> Account:

@@ -150,7 +150,7 @@ def create_tenant(
     start_day: Annotated[int | None, typer.Option(help="ISO weekday, or day of the month.")] = None,
     carry_over: Annotated[bool, typer.Option("--carry-over", help="Add what the last window left.")] = False,
     expected_calls: Annotated[int | None, typer.Option(help="Calls per window; else forecast.")] = None,
-    budget_policy: Annotated[str | None, typer.Option(help="replan or none.")] = None,
+    budget_policy: Annotated[str | None, typer.Option(help="replan, threshold, primal_dual or none.")] = None,
     fallback_arm: Annotated[str | None, typer.Option(help="A free arm for when no money is left.")] = None,
     target: Target = DEFAULT_TARGET,
     json_output: Json = False,

@@ -26,12 +26,14 @@ Weigh = Callable[[FloatArray, FloatArray], FloatArray]
 class PriceMark:
     """The price of money last solved for a tenant window, kept so that a restart continues with it.
 
-    `decisions` and `snapshot_version` say after how many decisions and from which snapshot it was solved.
+    `decisions` and `snapshot_version` say after how many decisions and from which snapshot it was solved; `memory` is
+    what its budget policy must know again for the next solution.
     """
 
     price_per_usd: float
     decisions: int
     snapshot_version: int
+    memory: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +63,11 @@ class Standing:
     snapshot_version: int
     reservoir: Callable[[], Reservoir]
     weigh: Weigh
+
+    @property
+    def calls(self) -> float:
+        """Calls of the whole window: those that were and those that are left."""
+        return self.decisions + self.calls_left
 
     @property
     def pace_usd(self) -> float:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from bandit_router.core.budget_policies.primal_dual import make_primal_dual
 from bandit_router.core.budget_policies.protocol import BudgetPolicy
 from bandit_router.core.budget_policies.replan import Replan
+from bandit_router.core.budget_policies.threshold import make_threshold
 from bandit_router.core.budget_policies.unpriced import Unpriced
 from bandit_router.core.spec import parse_spec
 
@@ -25,6 +27,8 @@ class BudgetFamily:
 
 BUDGET_POLICIES: Mapping[str, BudgetFamily] = {
     "replan": BudgetFamily({}, lambda _: Replan()),
+    "threshold": BudgetFamily({"bin": 50.0}, make_threshold),
+    "primal_dual": BudgetFamily({"step": 0.02, "smoothing": 0.05, "mirror": 1.0, "log": 0.0}, make_primal_dual),
     "none": BudgetFamily({}, lambda _: Unpriced()),
 }
 """Budget policies by name."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bandit_router.core.explorations import shares
+from bandit_router.core.explorations.epsilon_floor import EPSILON_FLOOR
 from bandit_router.core.explorations.igw import IGW
 from bandit_router.core.explorations.protocol import ExplorationFamily, Normals
+from bandit_router.core.explorations.softmax import SOFTMAX
+from bandit_router.core.explorations.ts_empirical import TS_EMPIRICAL
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.spec import parse_spec
 
-EXPLORATIONS: Mapping[str, ExplorationFamily] = {"igw": IGW}
+EXPLORATIONS: Mapping[str, ExplorationFamily] = {
+    "igw": IGW,
+    "epsilon_floor": EPSILON_FLOOR,
+    "softmax": SOFTMAX,
+    "ts_empirical": TS_EMPIRICAL,
+}
 """Exploration layers by name."""
+
+_LAYERS = {**EXPLORATIONS, shares.NAME: shares.SHARES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +37,19 @@ class Exploration:
 
     def weigh(self, scores: FloatArray, deviations: FloatArray, normals: Normals) -> FloatArray:
         """Choice probabilities (..., K) over arms with these scores and deviations (..., K); rows sum to 1."""
-        weights = EXPLORATIONS[self.name].weigh(scores, deviations, self.scale, normals)
+        weights = _LAYERS[self.name].weigh(scores, deviations, self.scale, normals)
         if self.floor == 0.0:
             return weights
         mixed: FloatArray = (1.0 - self.floor) * weights + self.floor / scores.shape[-1]
         return np.asarray(mixed / mixed.sum(axis=-1, keepdims=True))
+
+    def with_uniform(self, share: float) -> Exploration:
+        """The layer where a further `share` of the choices is uniform."""
+        return replace(self, floor=1.0 - (1.0 - self.floor) * (1.0 - share)) if share else self
+
+
+FIXED_SHARES = Exploration(shares.NAME, 1.0)
+"""The layer of a learner whose scores are shares."""
 
 
 def parse_exploration(text: str) -> Exploration:

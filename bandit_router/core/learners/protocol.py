@@ -8,7 +8,7 @@ order and batching; corrections that leave no trace) holds for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bandit_router.core.pool_state import PoolState
@@ -37,22 +37,32 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A learner fitted to a state. An arm's optimistic reward is its expectation plus `alpha` deviations."""
+    """A learner fitted to a state.
+
+    An arm's optimistic reward is its expectation plus `alpha` deviations. `uniform_share` of the choices is uniform, on
+    top of what the pool's exploration layer explores. `shares` (K,), where given, are in the place of scores, layer and
+    price of money: arms are chosen in these proportions.
+    """
 
     rewards: RewardModel
     alpha: float = 0.0
+    uniform_share: float = 0.0
+    shares: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Learner:
     """A family of learners: the parameters it has, with their defaults, and how it is fitted.
 
-    `check` raises SpecError for parameters that make no sense.
+    `check` raises SpecError for parameters that make no sense. `remembers`: of how many recent outcomes the pool's
+    state must keep the context and reward, beside its sums. `names_arms`: parameters are arm ids.
     """
 
     defaults: Parameters
     check: Callable[[Parameters], None]
     fit: Callable[[Knowledge, Parameters], Fitted]
+    remembers: Callable[[Parameters], int] = field(default=lambda _: 0)
+    names_arms: bool = False
 
 
 @dataclass(frozen=True, slots=True)

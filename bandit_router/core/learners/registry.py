@@ -4,16 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bandit_router.core.learners.epoch_greedy import EPOCH_GREEDY
+from bandit_router.core.learners.epsilon_greedy import EPSILON_GREEDY
+from bandit_router.core.learners.knn import KNN
+from bandit_router.core.learners.lints import LINTS
 from bandit_router.core.learners.linucb import LINUCB
+from bandit_router.core.learners.pilot import PILOT
 from bandit_router.core.learners.protocol import Learner, LearnerChoice
-from bandit_router.core.spec import parse_spec
+from bandit_router.core.learners.static import STATIC
+from bandit_router.core.spec import parse_shares, parse_spec
 
-LEARNERS: Mapping[str, Learner] = {"linucb": LINUCB}
+LEARNERS: Mapping[str, Learner] = {
+    "linucb": LINUCB,
+    "pilot": PILOT,
+    "lints": LINTS,
+    "epsilon_greedy": EPSILON_GREEDY,
+    "epoch_greedy": EPOCH_GREEDY,
+    "knn": KNN,
+    "static": STATIC,
+}
 """Learners by name."""
 
 
 def parse_learner(text: str) -> LearnerChoice:
     """A learner as a pool names it, such as 'linucb' or 'linucb:alpha=0.2'. Raises SpecError."""
-    name, parameters = parse_spec(text, {name: learner.defaults for name, learner in LEARNERS.items()})
+    if text.partition(":")[0] in _NAMING_ARMS:
+        name, parameters = parse_shares(text)
+    else:
+        name, parameters = parse_spec(text, {name: learner.defaults for name, learner in LEARNERS.items()})
     LEARNERS[name].check(parameters)
     return LearnerChoice(name, parameters)
+
+
+def remembered_by(choice: LearnerChoice) -> int:
+    """Of how many recent outcomes the pool's state must keep the context and reward."""
+    return LEARNERS[choice.name].remembers(choice.parameters)
+
+
+_NAMING_ARMS = frozenset(name for name, learner in LEARNERS.items() if learner.names_arms)

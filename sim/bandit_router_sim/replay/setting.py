@@ -22,9 +22,27 @@ class Policy:
     hold_policy: str = HoldPolicy.WORST_CASE.value
 
 
+_GREEDY = "epsilon_floor:epsilon=0"
+
 POLICIES: Mapping[str, Policy] = {
-    "default": Policy(),
-    "unpaced": Policy(name="unpaced", budget_policy="none"),
+    policy.name: policy
+    for policy in (
+        Policy(),
+        Policy(name="unpaced", budget_policy="none"),
+        Policy(name="ucb_floor", exploration="epsilon_floor"),
+        Policy(name="softmax", exploration="softmax"),
+        Policy(name="pilot", learner="pilot"),
+        Policy(name="pilot_cosine", learner="pilot:cosine=1"),
+        Policy(name="lints", learner="lints", exploration="ts_empirical"),
+        Policy(name="epsilon_greedy", learner="epsilon_greedy", exploration=_GREEDY),
+        Policy(name="epoch_greedy", learner="epoch_greedy", exploration=_GREEDY),
+        Policy(name="knn", learner="knn"),
+        Policy(name="static", learner="static", budget_policy="none"),
+        Policy(name="threshold", budget_policy="threshold"),
+        Policy(name="primal_dual", budget_policy="primal_dual"),
+        Policy(name="gradient", budget_policy="primal_dual:mirror=0"),
+        Policy(name="log_pacer", budget_policy="primal_dual:mirror=0,log=1"),
+    )
 }
 """Policies by the name that the commands take."""
 
