@@ -28,18 +28,36 @@ class ClusterMissing(ValueError):
 def spread(
     function: Callable[[T], R], items: Sequence[T], *, jobs: int = -1, backend: str = "loky"
 ) -> Iterator[tuple[int, R]]:
-    """(position, result) of every item, in the order in which they are finished. Raises ClusterMissing."""
+    """(position, result) of every item, in the order in which they are finished. Raises ClusterMissing.
+
+    What the function carries along (a whole log) is sent to a cluster's machines once, not with every item.
+    """
     assert backend in BACKENDS, backend
     if not items:
         return
     numbered = list(enumerate(items))
-    with _cluster(backend, jobs), parallel_config(**_options(backend, jobs)):
+    with _cluster(backend, jobs), parallel_config(**_options(function, backend, jobs)):
         if backend != "ray":
             yield from Parallel(return_as="generator_unordered")(_calls(function, numbered))
             return
+        stored = _Stored(function)
         size = _ITEMS_PER_JOB * effective_n_jobs(jobs)
         for start in range(0, len(numbered), size):
-            yield from Parallel()(_calls(function, numbered[start : start + size]))
+            yield from Parallel()(_calls(stored, numbered[start : start + size]))
+
+
+class _Stored:
+    """A function in Ray's object store, called where the items are."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        import ray
+
+        self._reference = ray.put(function)
+
+    def __call__(self, item: object) -> Any:
+        import ray
+
+        return ray.get(self._reference)(item)
 
 
 def _calls(function: Callable[[T], R], numbered: Sequence[tuple[int, T]]) -> Iterator[Any]:
@@ -50,8 +68,10 @@ def _numbered(function: Callable[[T], R], number: int, item: T) -> tuple[int, R]
     return number, function(item)
 
 
-def _options(backend: str, jobs: int) -> dict[str, Any]:
+def _options(function: object, backend: str, jobs: int) -> dict[str, Any]:
     """Workers of this machine compute with one thread each; in a cluster that is the cluster's business."""
+    if backend == "dask":
+        return {"backend": backend, "n_jobs": jobs, "scatter": [function]}
     threads = 1 if backend == "loky" and jobs != 1 else None
     return {"backend": backend, "n_jobs": jobs, "inner_max_num_threads": threads}
 
