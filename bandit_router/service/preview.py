@@ -1,4 +1,7 @@
-"""What other limits would bring: the tenant's policy over its reservoir, at the price each limit would have."""
+"""What other limits would bring: the pool's policy over the tenant's reservoir, at the price each limit would have.
+
+The price is the re-solved one, whatever the tenant's budget policy: its steps towards it depend on calls yet to come.
+"""
 
 from __future__ import annotations
 

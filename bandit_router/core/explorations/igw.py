@@ -18,6 +18,8 @@ from bandit_router.core.spec import SpecError
 
 _NEWTON_STEPS = 12
 _CONVERGED = 1e-12
+_FEW = 16
+"""Up to so many arms, one query is weighed faster by plain floats than by arrays."""
 
 
 def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
@@ -26,6 +28,8 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     Shapes: scores (..., K), result likewise; rows sum to 1. `tau` > 0 is in probabilities per unit of reward. An arm
     with score −inf is infeasible and gets probability 0; every row needs one finite score.
     """
+    if scores.ndim == 1 and len(scores) <= _FEW:
+        return np.array(_weights_of(scores.tolist(), tau))
     gaps = tau * (np.maximum.reduce(scores, axis=-1, keepdims=True) - scores)
     zeta = np.ones((*gaps.shape[:-1], 1))
     for _ in range(_NEWTON_STEPS):
@@ -37,6 +41,22 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     weights = 1.0 / (zeta + gaps)
     total: FloatArray = weights / np.add.reduce(weights, axis=-1, keepdims=True)
     return total
+
+
+def _weights_of(scores: list[float], tau: float) -> list[float]:
+    """`inverse_gap_weights` of a single row."""
+    best = max(scores)
+    gaps = [tau * (best - score) for score in scores]
+    zeta = 1.0
+    for _ in range(_NEWTON_STEPS):
+        weights = [1.0 / (zeta + gap) for gap in gaps]
+        excess = sum(weights) - 1.0
+        if excess < _CONVERGED:
+            break
+        zeta += excess / sum([weight * weight for weight in weights])
+    weights = [1.0 / (zeta + gap) for gap in gaps]
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def _configure(parameters: Mapping[str, float]) -> tuple[float, float]:

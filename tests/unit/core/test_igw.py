@@ -104,3 +104,14 @@ def test_arms_that_cannot_be_told_apart_share_evenly(gap: float) -> None:
 def test_a_hopeless_arm_keeps_the_inverse_of_its_gap() -> None:
     weights = inverse_gap_weights(np.array([1e6, 0.0]), 1000.0)
     assert weights[1] == pytest.approx(1e-9, rel=1e-6)
+
+
+@THOROUGH
+@given(scores, taus)
+def test_a_single_query_is_weighed_as_it_is_among_others(row: Array, tau: float) -> None:
+    among = inverse_gap_weights(np.array([row, row - 1.0]), tau)[0]
+    assert inverse_gap_weights(row, tau) == pytest.approx(among, rel=1e-9, abs=1e-15)
+
+
+def test_an_arm_that_is_infeasible_is_never_chosen() -> None:
+    assert inverse_gap_weights(np.array([0.5, -np.inf, 0.5]), 100.0).tolist() == [0.5, 0.0, 0.5]
