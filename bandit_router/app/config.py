@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from bandit_router.adapters.system import Fsync
 from bandit_router.app.bootstrap import PoolSpec, TenantSpec, violations
+from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 
 ENV_PREFIX = "BANDIT_ROUTER_"
 DEFAULT_DATA_DIR = Path("bandit-router-data")
@@ -46,6 +47,8 @@ class Config(BaseSettings):
     store_timeout_s: float = Field(default=0.5, gt=0.0, le=60.0)
     drain_s: float = Field(default=30.0, ge=0.0, le=3600.0)
     appendfsync: Literal["everysec", "always"] = "everysec"
+    event_keep_s: float = Field(default=DEFAULT_RETENTION.keep_s, ge=0.0)
+    event_keep_newest: int = Field(default=DEFAULT_RETENTION.keep_newest, ge=0)
     pools: tuple[PoolSpec, ...] = ()
     tenants: tuple[TenantSpec, ...] = ()
 
@@ -58,6 +61,11 @@ class Config(BaseSettings):
     def fsync(self) -> Fsync:
         """When the embedded store forces its log to disk."""
         return Fsync(self.appendfsync)
+
+    @property
+    def retention(self) -> Retention:
+        """How long learned events are kept."""
+        return Retention(self.event_keep_s, self.event_keep_newest)
 
     @field_validator("workers")
     @classmethod

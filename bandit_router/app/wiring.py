@@ -78,5 +78,12 @@ def open_replica(config: Config, observer: Observer) -> Replica:
         store = connect(url, timeout_s=config.store_timeout_s)
     except ValueError as refusal:
         raise ConfigError(f"redis_url: {refusal}") from None
-    services = assemble(store, clock=SystemClock(), entropy=SystemEntropy(), encoders=Encoders(), observer=observer)
+    services = assemble(
+        store,
+        clock=SystemClock(),
+        entropy=SystemEntropy(),
+        encoders=Encoders(),
+        observer=observer,
+        retention=config.retention,
+    )
     return Replica(config=config, services=services, store=store, embedded=embedded)

@@ -142,3 +142,23 @@ class ResourceInUse(RouterError):
 
     code = "FAILED_PRECONDITION"
     reason = "RESOURCE_IN_USE"
+
+
+class StateUnreadable(RouterError):
+    """What the pool has learned cannot be read by this replica: newer code wrote it, or it is damaged."""
+
+    code = "UNAVAILABLE"
+    reason = "STATE_UNREADABLE"
+
+    def __init__(self, pool_id: str, why: str) -> None:
+        super().__init__(f"the learned state of pool {pool_id!r} cannot be read by this replica: {why}")
+
+
+class EventsTrimmed(RouterError):
+    """The cursor stands before events that are no longer kept: going on from it would miss some."""
+
+    code = "OUT_OF_RANGE"
+    reason = "EVENTS_TRIMMED"
+
+    def __init__(self, pool_id: str) -> None:
+        super().__init__(f"events of pool {pool_id!r} behind this cursor have been dropped; start without a cursor")

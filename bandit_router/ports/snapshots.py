@@ -1,9 +1,15 @@
-"""Learned state of pools, and the lease that lets one learner at a time write it."""
+"""Learned state of pools, the events that could not be learned, and the lease that lets one learner at a time write."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from bandit_router.ports.events import EventEntry
+
+MAX_LETTERS = 10_000
+"""Dead letters kept per pool; beyond that the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +20,30 @@ class Snapshot:
     state: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that could not be learned: why, when, and how often it was tried. Ids grow; '' before it is stored."""
+
+    letter_id: str
+    entry: EventEntry
+    reason: str
+    died_ms: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetterChange:
+    """Dead letters that come and (by id) go together with a snapshot."""
+
+    add: tuple[DeadLetter, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+NO_LETTERS = LetterChange()
+
+
 class SnapshotStore(Protocol):
-    """Snapshots and their learner's lease, per pool."""
+    """Snapshots, dead letters and their learner's lease, per pool."""
 
     async def acquire(self, pool_id: str, owner: str, ttl_ms: int) -> int | None:
         """Take or renew the lease: its fencing token, or None while another owner has it.
@@ -28,14 +56,30 @@ class SnapshotStore(Protocol):
         """Give the lease up, if `owner` has it."""
         ...
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot) -> bool:
-        """Store a newer snapshot; False (nothing stored) if `token` has been superseded or the version is not newer."""
+    async def save(self, pool_id: str, token: int, snapshot: Snapshot, *, letters: LetterChange = NO_LETTERS) -> bool:
+        """Store a newer snapshot, and with it the change of dead letters.
+
+        False (nothing stored) if `token` has been superseded or the version is not newer.
+        """
         ...
 
     async def load(self, pool_id: str, newer_than: int) -> Snapshot | None:
         """The stored snapshot if its version exceeds `newer_than`."""
         ...
 
+    async def letters(self, pool_id: str, *, after_id: str, limit: int) -> Sequence[DeadLetter]:
+        """Dead letters behind `after_id` ('' for the first), oldest first."""
+        ...
+
+    async def redrive(self, pool_id: str) -> None:
+        """Ask for all present dead letters to be tried again."""
+        ...
+
+    async def redriven(self, pool_id: str, limit: int) -> Sequence[DeadLetter]:
+        """Dead letters that were asked to be tried again, oldest first. Whoever tries one removes it, and adds it
+        anew if it fails."""
+        ...
+
     async def delete(self, pool_id: str) -> None:
-        """Forget a pool's snapshot."""
+        """Forget a pool's snapshot and dead letters."""
         ...

@@ -10,7 +10,7 @@ from bandit_router.core.errors import AlreadyExists, Conflict, InvalidRequest, R
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import ABSENT, ANY_VERSION, Catalog, Document, Kind, VersionConflict
 from bandit_router.ports.encoder import EncoderError
-from bandit_router.ports.events import EventLog
+from bandit_router.ports.events import KEEP_NOTHING, EventLog
 from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.contexts import EncoderSource
@@ -107,7 +107,9 @@ class AdminService:
             await self._remove(Kind.ARM, arm_key(pool_id, stored.resource.arm_id), etag="", dry_run=False)
         await self._catalog.delete(Kind.PROJECTION, pool_id, expected_version=ANY_VERSION)
         await self._snapshots.delete(pool_id)
-        await self._events.trim(pool_id, await self._events.last(pool_id))
+        last = await self._events.last(pool_id)
+        while await self._events.trim(pool_id, last, KEEP_NOTHING):
+            pass
         self._models.forget(pool_id)
         await self._directory.refresh()
 

@@ -22,6 +22,7 @@ from bandit_router.service.models import Models
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.preview import PreviewService
 from bandit_router.service.projections import ProjectionService
+from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 from bandit_router.service.route import RouteService
 from bandit_router.service.sweeping import Sweeper
 
@@ -85,10 +86,18 @@ class Services:
         await self.contexts.close()
 
 
-def assemble(store: Store, *, clock: Clock, entropy: Entropy, encoders: EncoderSource, observer: Observer) -> Services:
+def assemble(
+    store: Store,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    encoders: EncoderSource,
+    observer: Observer,
+    retention: Retention = DEFAULT_RETENTION,
+) -> Services:
     """Services over `store`. `encoders` makes an encoder of its id."""
     directory = Directory(store.catalog)
-    models = Models(directory, store.snapshots)
+    models = Models(directory, store.snapshots, observer)
     contexts = ContextBuilder(directory, encoders, observer)
     pacer = Pacer(store.ledger)
     owner = entropy.token_bytes(8).hex()
@@ -122,7 +131,9 @@ def assemble(store: Store, *, clock: Clock, entropy: Entropy, encoders: EncoderS
             models=models,
             events=store.events,
             snapshots=store.snapshots,
+            clock=clock,
             observer=observer,
+            retention=retention,
         ),
         sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, observer=observer),
         directory=directory,

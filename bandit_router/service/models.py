@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.context import context_dimension
+from bandit_router.core.errors import StateUnreadable
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import PoolModel, build_model
-from bandit_router.core.pool_codec import decode_pool_state
+from bandit_router.core.pool_codec import CorruptState, StateTooNew, decode_pool_state
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.projection import Projection
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, Pool
+from bandit_router.ports.observer import Observer
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.directory import Directory
 
@@ -74,14 +76,15 @@ class ServedPool:
 class Models:
     """Served pools by id; rebuilt when a newer snapshot or a change of the catalog asks for it."""
 
-    def __init__(self, directory: Directory, snapshots: SnapshotStore) -> None:
+    def __init__(self, directory: Directory, snapshots: SnapshotStore, observer: Observer) -> None:
         self._directory = directory
         self._snapshots = snapshots
+        self._observer = observer
         self._states: dict[str, PoolState] = {}
         self._served: dict[str, ServedPool] = {}
 
     async def served(self, pool_id: str) -> ServedPool:
-        """The pool as it is served now. Raises ResourceNotFound."""
+        """The pool as it is served now. Raises ResourceNotFound, StateUnreadable."""
         pool = await self._directory.pool(pool_id)
         if not self._knows(pool):
             self.forget(pool_id)
@@ -96,25 +99,36 @@ class Models:
         return cached
 
     async def refresh(self, pool_id: str) -> bool:
-        """Take over the stored snapshot if it is newer; True if it was."""
+        """Take over the stored snapshot if it is newer; True if it was. Raises StateUnreadable."""
         snapshot = await self._snapshots.load(pool_id, self._known_version(pool_id))
         if snapshot is None or snapshot.version <= self._known_version(pool_id):
             return False
-        self.adopt(pool_id, decode_pool_state(snapshot.state))
+        try:
+            self.adopt(pool_id, decode_pool_state(snapshot.state))
+        except (CorruptState, StateTooNew) as fault:
+            raise StateUnreadable(pool_id, str(fault)) from fault
         return True
 
     async def refresh_all(self) -> None:
-        """`refresh` for every pool that this replica has served; those deleted since are forgotten."""
+        """`refresh` for every pool that this replica has served; those deleted since are forgotten.
+
+        A pool whose newest state cannot be read here is served from the one before it.
+        """
         for pool_id in tuple(self._states):
-            if pool_id in self._directory.pool_ids():
-                await self.refresh(pool_id)
-            else:
+            if pool_id not in self._directory.pool_ids():
                 self.forget(pool_id)
+                continue
+            try:
+                await self.refresh(pool_id)
+            except StateUnreadable as fault:
+                self._observer.count("states_unreadable", pool=pool_id)
+                self._observer.note("state_unreadable", pool_id=pool_id, why=fault.message)
 
     def adopt(self, pool_id: str, state: PoolState) -> None:
         """Serve from `state`, which the caller no longer changes."""
         self._states[pool_id] = state
         self._served.pop(pool_id, None)
+        self._observer.level("snapshot_version", state.version, pool=pool_id)
 
     def forget(self, pool_id: str) -> None:
         """Drop a deleted pool."""

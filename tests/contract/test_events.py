@@ -8,6 +8,7 @@ from ledger_builders import TENANT, commit_of, hold_request
 from bandit_router.core.codec import decode_outcome
 from bandit_router.core.outcomes import Feedback, apply_feedback
 from bandit_router.core.partition import partition_of
+from bandit_router.ports.events import KEEP_NOTHING, Keep, is_before
 
 POOL = "chat"
 
@@ -87,14 +88,14 @@ async def test_last_is_the_newest_position_of_each_partition(store, append):
 async def test_trimming_drops_entries_up_to_and_including_the_position(store, append):
     await append("d1", "d2", "d3")
     entries = await store.events.read(POOL, {}, 100)
-    await store.events.trim(POOL, {entries[1].partition: entries[1].entry_id})
+    await store.events.trim(POOL, {entries[1].partition: entries[1].entry_id}, KEEP_NOTHING)
     assert decisions(await store.events.read(POOL, {}, 100)) == ["d3"]
 
 
 async def test_an_emptied_log_goes_on_behind_its_old_positions(store, append):
     await append("d1")
     position = dict(await store.events.last(POOL))
-    await store.events.trim(POOL, position)
+    await store.events.trim(POOL, position, KEEP_NOTHING)
     assert dict(await store.events.last(POOL)) == {}
     await append("d2")
     assert decisions(await store.events.read(POOL, position, 100)) == ["d2"]
@@ -102,8 +103,8 @@ async def test_an_emptied_log_goes_on_behind_its_old_positions(store, append):
 
 async def test_trimming_nothing_is_fine(store, append):
     await append("d1")
-    await store.events.trim(POOL, {})
-    await store.events.trim("other", {3: "5-0"})
+    assert await store.events.trim(POOL, {}, KEEP_NOTHING) == 0
+    assert await store.events.trim("other", {3: "5-0"}, KEEP_NOTHING) == 0
     assert decisions(await store.events.read(POOL, {}, 100)) == ["d1"]
 
 
@@ -111,3 +112,53 @@ async def test_pools_have_logs_of_their_own(store, append):
     await append("d1")
     await append("d2", pool_id="code")
     assert decisions(await store.events.read("code", {}, 100)) == ["d2"]
+
+
+async def test_what_is_young_enough_is_kept(store, append):
+    await append("d1", "d2", "d3")
+    entries = await store.events.read(POOL, {}, 100)
+    position, since_ms = {entries[2].partition: entries[2].entry_id}, int(entries[0].entry_id.partition("-")[0])
+    assert await store.events.trim(POOL, position, Keep(since_ms, 100)) == 0
+    assert decisions(await store.events.read(POOL, {}, 100)) == ["d1", "d2", "d3"]
+    assert await store.events.trim(POOL, position, Keep(since_ms + 60_000, 100)) == 3
+
+
+async def test_of_young_entries_no_more_than_the_newest_are_kept(store, append):
+    await append("d1", "d2", "d3", "d4")
+    position = dict(await store.events.last(POOL))
+    assert await store.events.trim(POOL, position, Keep(0, 3)) == 1
+    assert await store.events.trim(POOL, position, Keep(0, 3)) == 0
+    assert decisions(await store.events.read(POOL, {}, 100)) == ["d2", "d3", "d4"]
+
+
+async def test_what_no_snapshot_contains_is_never_dropped(store, append):
+    await append("d1", "d2", "d3", "d4")
+    entries = await store.events.read(POOL, {}, 100)
+    assert await store.events.trim(POOL, {entries[1].partition: entries[1].entry_id}, Keep(0, 1)) == 2
+    assert decisions(await store.events.read(POOL, {}, 100)) == ["d3", "d4"]
+
+
+async def test_of_many_entries_too_many_all_are_dropped_over_several_calls(store, append):
+    await append(*[f"d{n}" for n in range(300)])
+    position = dict(await store.events.last(POOL))
+    dropped = []
+    while count := await store.events.trim(POOL, position, Keep(0, 10)):
+        dropped.append(count)
+    assert sum(dropped) == 290
+    assert decisions(await store.events.read(POOL, {}, 100)) == [f"d{n}" for n in range(290, 300)]
+
+
+async def test_the_log_says_up_to_where_it_was_trimmed(store, append):
+    await append("d1", "d2", "d3")
+    assert dict(await store.events.trimmed(POOL)) == {}
+    entries = await store.events.read(POOL, {}, 100)
+    position = {entries[1].partition: entries[1].entry_id}
+    await store.events.trim(POOL, position, KEEP_NOTHING)
+    assert dict(await store.events.trimmed(POOL)) == position
+    assert dict(await store.events.trimmed("other")) == {}
+
+
+def test_positions_are_compared_as_numbers():
+    assert is_before("9-0", "10-0")
+    assert is_before("9-9", "9-10")
+    assert not is_before("9-10", "9-10")

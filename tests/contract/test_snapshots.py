@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from bandit_router.ports.snapshots import Snapshot
+from bandit_router.ports.events import EventEntry
+from bandit_router.ports.snapshots import DeadLetter, LetterChange, Snapshot
 
 POOL = "chat"
 LONG_MS = 60_000
@@ -107,3 +108,56 @@ async def test_a_deleted_snapshot_is_gone_and_old_tokens_stay_dead(snapshots):
 async def test_pools_have_leases_of_their_own(snapshots):
     assert await snapshots.acquire("one", "a", LONG_MS) is not None
     assert await snapshots.acquire("two", "b", LONG_MS) is not None
+
+
+def letter(number: int, tries: int = 1) -> DeadLetter:
+    entry = EventEntry(number % 16, f"{number}-7", b"d\x00", b"before", b"after", -5, 1_000 + number)
+    return DeadLetter("", entry, "why: ünlearnable", 2_000 + number, tries)
+
+
+def numbers(letters) -> list[int]:
+    return [int(found.entry.entry_id.partition("-")[0]) for found in letters]
+
+
+async def test_dead_letters_come_with_a_snapshot_and_are_read_back_in_pages(snapshots):
+    token = await snapshots.acquire(POOL, "a", LONG_MS)
+    change = LetterChange(add=tuple(letter(n) for n in range(5)))
+    assert await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=change)
+    first = await snapshots.letters(POOL, after_id="", limit=3)
+    rest = await snapshots.letters(POOL, after_id=first[-1].letter_id, limit=3)
+    assert numbers([*first, *rest]) == [0, 1, 2, 3, 4]
+    assert first[1] == DeadLetter(first[1].letter_id, letter(1).entry, letter(1).reason, 2_001, 1)
+
+
+async def test_dead_letters_of_a_snapshot_that_is_not_stored_are_not_stored(snapshots):
+    token = await snapshots.acquire(POOL, "a", LONG_MS)
+    await snapshots.save(POOL, token, Snapshot(1, b"x"))
+    assert not await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1),)))
+    assert not await snapshots.save(POOL, token + 1, Snapshot(2, b"x"), letters=LetterChange(add=(letter(1),)))
+    assert list(await snapshots.letters(POOL, after_id="", limit=10)) == []
+
+
+async def test_only_letters_present_when_it_was_asked_for_are_tried_again(snapshots):
+    await snapshots.redrive(POOL)
+    token = await snapshots.acquire(POOL, "a", LONG_MS)
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1), letter(2))))
+    assert list(await snapshots.redriven(POOL, 10)) == []
+    await snapshots.redrive(POOL)
+    await snapshots.save(POOL, token, Snapshot(2, b"x"), letters=LetterChange(add=(letter(3),)))
+    asked = await snapshots.redriven(POOL, 10)
+    assert numbers(asked) == [1, 2]
+    assert numbers(await snapshots.redriven(POOL, 1)) == [1]
+    change = LetterChange(add=(letter(2, tries=2),), remove=tuple(found.letter_id for found in asked))
+    await snapshots.save(POOL, token, Snapshot(3, b"x"), letters=change)
+    assert list(await snapshots.redriven(POOL, 10)) == []
+    left = await snapshots.letters(POOL, after_id="", limit=10)
+    assert [(number, found.tries) for number, found in zip(numbers(left), left, strict=True)] == [(3, 1), (2, 2)]
+
+
+async def test_a_deleted_pool_leaves_no_dead_letters(snapshots):
+    token = await snapshots.acquire(POOL, "a", LONG_MS)
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1),)))
+    await snapshots.redrive(POOL)
+    await snapshots.delete(POOL)
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(2),)))
+    assert numbers(await snapshots.letters(POOL, after_id="", limit=10)) == [2]

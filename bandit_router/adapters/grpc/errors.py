@@ -29,6 +29,8 @@ MAX_LISTED = 16
 
 MAX_STATUS_BYTES = 4096
 
+_PLAIN_CORE = (errors.Conflict, errors.EventsTrimmed, errors.ResourceInUse, errors.StateUnreadable)
+
 _M = TypeVar("_M", bound=Message)
 _E = TypeVar("_E", bound=errors.RouterError)
 
@@ -84,7 +86,7 @@ def from_status(status: Status) -> errors.RouterError:
         return _restore(errors.NoFeasibleArm, status, excluded={v.subject: v.description for v in failure.violations})
     if reason == "STORE_UNAVAILABLE":
         return _restore(errors.StoreAway, status, retry_after_s=_retry_after_s(status) or 0.0)
-    for plain in (errors.Conflict, errors.ResourceInUse, NotImplementedYet, DeadlineExceeded):
+    for plain in (*_PLAIN_CORE, NotImplementedYet, DeadlineExceeded):
         if reason == plain.reason:
             return _restore(plain, status)
     code = _code_of_number(status.code)

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from bandit_router.adapters.grpc.wire_events import decode_cursor, encode_cursor, event
+from bandit_router.core.errors import EventsTrimmed
+from bandit_router.core.partition import PARTITION_COUNT
+from bandit_router.ports.events import START, is_before
 from bandit_router.service.assembly import Services
 from bandit_router.v1 import admin_pb2 as pb
 
@@ -28,9 +31,13 @@ class EventStream:
         self._stopping = stopping
 
     async def stream(self, request: pb.StreamEventsRequest) -> AsyncIterator[pb.StreamEventsResponse]:
-        """Messages of events, each with the cursor behind it. Raises ResourceNotFound, InvalidRequest."""
+        """Messages of events, each with the cursor behind it.
+
+        Raises ResourceNotFound, InvalidRequest, EventsTrimmed.
+        """
         await self._directory.pool(request.pool_id)
-        positions = decode_cursor(request.cursor)
+        given = decode_cursor(request.cursor) or await self._events.trimmed(request.pool_id)
+        positions = {partition: given.get(partition, START) for partition in range(PARTITION_COUNT)}
         idle_polls = 0
         while not self._stopping.is_set():
             any_new = False
@@ -50,8 +57,12 @@ class EventStream:
     async def _read(
         self, request: pb.StreamEventsRequest, positions: dict[int, str]
     ) -> AsyncIterator[pb.StreamEventsResponse]:
-        """What the log holds behind `positions`, which move along."""
+        """What the log holds behind `positions`, which move along. Nothing is passed over: first it is read, then
+        looked whether something had been dropped."""
         entries = await self._events.read(request.pool_id, positions, READ_LIMIT)
+        trimmed = await self._events.trimmed(request.pool_id)
+        if any(is_before(positions[partition], entry_id) for partition, entry_id in trimmed.items()):
+            raise EventsTrimmed(request.pool_id)
         for start in range(0, len(entries), MESSAGE_EVENTS):
             part = entries[start : start + MESSAGE_EVENTS]
             positions.update({entry.partition: entry.entry_id for entry in part})

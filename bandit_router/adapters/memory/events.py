@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bandit_router.ports.events import EventEntry, Positions
+from bandit_router.ports.events import START, EventEntry, Keep, Positions
 
-_START = (0, 0)
+_Position = tuple[int, int]
 
 
 @dataclass(slots=True)
 class _Stream:
     entries: list[EventEntry] = field(default_factory=list)
-    newest: tuple[int, int] = _START
+    newest: _Position = (0, 0)
+    trimmed: str = ""
 
 
 class MemoryEventLog:
@@ -38,14 +39,19 @@ class MemoryEventLog:
         """See `EventLog.read`."""
         found: list[EventEntry] = []
         for partition, stream in sorted(self._pools.get(pool_id, {}).items()):
-            first = _count_upto(stream, after.get(partition, "0-0"))
+            first = _count_upto(stream, after.get(partition, START))
             found += stream.entries[first : first + limit]
         return found
 
-    async def trim(self, pool_id: str, upto: Positions) -> None:
+    async def trim(self, pool_id: str, upto: Positions, keep: Keep) -> int:
         """See `EventLog.trim`."""
-        for partition, stream in self._pools.get(pool_id, {}).items():
-            del stream.entries[: _count_upto(stream, upto.get(partition, "0-0"))]
+        streams = self._pools.get(pool_id, {})
+        return sum(_trim(streams[partition], upto[partition], keep) for partition in streams.keys() & upto.keys())
+
+    async def trimmed(self, pool_id: str) -> Positions:
+        """See `EventLog.trimmed`."""
+        streams = self._pools.get(pool_id, {})
+        return {partition: stream.trimmed for partition, stream in streams.items() if stream.trimmed}
 
     async def last(self, pool_id: str) -> Positions:
         """See `EventLog.last`."""
@@ -53,14 +59,29 @@ class MemoryEventLog:
         return {partition: stream.entries[-1].entry_id for partition, stream in streams.items() if stream.entries}
 
 
+def _trim(stream: _Stream, upto: str, keep: Keep) -> int:
+    old = bisect_left(stream.entries, (keep.since_ms, 0), key=_position)
+    too_many = len(stream.entries) - keep.newest
+    count = min(_count_upto(stream, upto), max(old, too_many))
+    if count <= 0:
+        return 0
+    stream.trimmed = stream.entries[count - 1].entry_id
+    del stream.entries[:count]
+    return count
+
+
 def _count_upto(stream: _Stream, entry_id: str) -> int:
     """How many entries of the stream are at or before `entry_id`."""
     position = _parse(entry_id)
     if position >= stream.newest:
         return len(stream.entries)
-    return bisect_right(stream.entries, position, key=lambda entry: _parse(entry.entry_id))
+    return bisect_right(stream.entries, position, key=_position)
 
 
-def _parse(entry_id: str) -> tuple[int, int]:
+def _position(entry: EventEntry) -> _Position:
+    return _parse(entry.entry_id)
+
+
+def _parse(entry_id: str) -> _Position:
     ms, _, sequence = entry_id.partition("-")
     return int(ms), int(sequence)

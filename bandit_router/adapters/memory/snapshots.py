@@ -1,11 +1,13 @@
-"""Snapshots and leases in memory."""
+"""Snapshots, dead letters and leases in memory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from bandit_router.ports.clock import Clock
-from bandit_router.ports.snapshots import Snapshot
+from bandit_router.ports.snapshots import MAX_LETTERS, NO_LETTERS, DeadLetter, LetterChange, Snapshot
 
 
 @dataclass(slots=True)
@@ -15,6 +17,21 @@ class _Lease:
     token: int = 0
 
 
+@dataclass(slots=True)
+class _Letters:
+    kept: deque[DeadLetter] = field(default_factory=lambda: deque(maxlen=MAX_LETTERS))
+    count: int = 0
+    asked: int = 0
+
+    def change(self, change: LetterChange) -> None:
+        if change.remove:
+            left = [letter for letter in self.kept if letter.letter_id not in change.remove]
+            self.kept = deque(left, maxlen=MAX_LETTERS)
+        for letter in change.add:
+            self.count += 1
+            self.kept.append(replace(letter, letter_id=f"{self.count}-0"))
+
+
 class MemorySnapshots:
     """Implements `SnapshotStore`."""
 
@@ -22,6 +39,7 @@ class MemorySnapshots:
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._letters: dict[str, _Letters] = {}
 
     async def acquire(self, pool_id: str, owner: str, ttl_ms: int) -> int | None:
         """See `SnapshotStore.acquire`."""
@@ -41,7 +59,7 @@ class MemorySnapshots:
         if lease is not None and lease.owner == owner:
             lease.owner = ""
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot) -> bool:
+    async def save(self, pool_id: str, token: int, snapshot: Snapshot, *, letters: LetterChange = NO_LETTERS) -> bool:
         """See `SnapshotStore.save`."""
         lease = self._leases.get(pool_id)
         if lease is None or lease.token != token:
@@ -50,6 +68,8 @@ class MemorySnapshots:
         if stored is not None and stored.version >= snapshot.version:
             return False
         self._snapshots[pool_id] = snapshot
+        if letters != NO_LETTERS:
+            self._letters.setdefault(pool_id, _Letters()).change(letters)
         return True
 
     async def load(self, pool_id: str, newer_than: int) -> Snapshot | None:
@@ -57,6 +77,27 @@ class MemorySnapshots:
         stored = self._snapshots.get(pool_id)
         return stored if stored is not None and stored.version > newer_than else None
 
+    async def letters(self, pool_id: str, *, after_id: str, limit: int) -> Sequence[DeadLetter]:
+        """See `SnapshotStore.letters`."""
+        kept = self._letters.get(pool_id, _Letters()).kept
+        return [letter for letter in kept if _number(letter.letter_id) > _number(after_id)][:limit]
+
+    async def redrive(self, pool_id: str) -> None:
+        """See `SnapshotStore.redrive`."""
+        letters = self._letters.get(pool_id)
+        if letters is not None:
+            letters.asked = letters.count
+
+    async def redriven(self, pool_id: str, limit: int) -> Sequence[DeadLetter]:
+        """See `SnapshotStore.redriven`."""
+        letters = self._letters.get(pool_id, _Letters())
+        return [letter for letter in letters.kept if _number(letter.letter_id) <= letters.asked][:limit]
+
     async def delete(self, pool_id: str) -> None:
         """See `SnapshotStore.delete`."""
         self._snapshots.pop(pool_id, None)
+        self._letters.pop(pool_id, None)
+
+
+def _number(letter_id: str) -> int:
+    return int(letter_id.partition("-")[0] or 0)

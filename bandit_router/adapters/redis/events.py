@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bandit_router.adapters.redis import keys
+from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import plain
 from bandit_router.core.partition import PARTITION_COUNT
-from bandit_router.ports.events import EventEntry, Positions
+from bandit_router.ports.events import START, EventEntry, Keep, Positions
 
 _PARTITIONS = range(PARTITION_COUNT)
+
+TRIM_BATCH = 256
+"""Entries beyond the number to keep that one trim drops per partition: the server does nothing else meanwhile."""
 
 
 class RedisEventLog:
@@ -24,17 +27,26 @@ class RedisEventLog:
         """See `EventLog.read`."""
         pages = await self._client.bulk(
             [
-                plain("XRANGE", keys.events(pool_id, p), f"({after.get(p, '0-0')}", "+", "COUNT", limit)
+                plain("XRANGE", keys.events(pool_id, p), f"({after.get(p, START)}", "+", "COUNT", limit)
                 for p in _PARTITIONS
             ]
         )
         return [_entry(partition, *row) for partition, page in enumerate(pages) for row in page]
 
-    async def trim(self, pool_id: str, upto: Positions) -> None:
+    async def trim(self, pool_id: str, upto: Positions, keep: Keep) -> int:
         """See `EventLog.trim`."""
-        trims = [plain("XTRIM", keys.events(pool_id, p), "MINID", "=", _next(upto[p])) for p in sorted(upto)]
-        if trims:
-            await self._client.bulk(trims)
+        trims = [
+            scripts.EVENTS_TRIM.on(
+                [keys.events(pool_id, p), keys.trimmed(pool_id, p)], upto[p], keep.since_ms, keep.newest, TRIM_BATCH
+            )
+            for p in sorted(upto)
+        ]
+        return sum(await self._client.bulk(trims)) if trims else 0
+
+    async def trimmed(self, pool_id: str) -> Positions:
+        """See `EventLog.trimmed`."""
+        newest = await self._client.bulk([plain("GET", keys.trimmed(pool_id, p)) for p in _PARTITIONS])
+        return {partition: entry_id.decode() for partition, entry_id in enumerate(newest) if entry_id}
 
     async def last(self, pool_id: str) -> Positions:
         """See `EventLog.last`."""
@@ -55,9 +67,3 @@ def _entry(partition: int, entry_id: bytes, flat: list[Any]) -> EventEntry:
         free_nusd=int(fields[b"f"]),
         recorded_ms=int(fields[b"t"]),
     )
-
-
-def _next(entry_id: str) -> str:
-    """The smallest id behind `entry_id`."""
-    ms, _, sequence = entry_id.partition("-")
-    return f"{ms}-{int(sequence) + 1}"

@@ -13,9 +13,12 @@ behind a space: behind a ':' one tenant's request could be taken for that of ano
     {p07}:recent:TENANT            list    packed contexts, newest first
     {p07}:audit:TENANT             stream  budget edits
     {p07}:events:POOL              stream  joined events
+    {p07}:trimmed:POOL             string  id of the newest joined event that was dropped
     {pool:POOL}:lease              string  owner, with the lease's time to live
     {pool:POOL}:fence              string  counter: the fencing token
     {pool:POOL}:snapshot           hash    version, state
+    {pool:POOL}:dead               stream  events that could not be learned
+    {pool:POOL}:redrive            string  id of the newest dead letter that is to be tried again
     {catalog}:schema               string  schema version of the whole store
     {catalog}:version              string  counter shared by all documents
     {catalog}:KIND                 hash    key -> 'VERSION BODY'
@@ -88,6 +91,11 @@ def events(pool_id: str, partition: int) -> str:
     return f"{_TAGS[partition]}:events:{pool_id}"
 
 
+def trimmed(pool_id: str, partition: int) -> str:
+    """The newest event of one partition that was dropped."""
+    return f"{_TAGS[partition]}:trimmed:{pool_id}"
+
+
 def lease(pool_id: str) -> str:
     """Who learns for the pool."""
     return f"{{pool:{pool_id}}}:lease"
@@ -101,6 +109,16 @@ def fence(pool_id: str) -> str:
 def snapshot(pool_id: str) -> str:
     """A pool's learned state."""
     return f"{{pool:{pool_id}}}:snapshot"
+
+
+def dead(pool_id: str) -> str:
+    """A pool's dead letters."""
+    return f"{{pool:{pool_id}}}:dead"
+
+
+def redrive(pool_id: str) -> str:
+    """Up to which dead letter a pool is to try again."""
+    return f"{{pool:{pool_id}}}:redrive"
 
 
 def documents(kind: str) -> str:

@@ -12,6 +12,7 @@ from bandit_router.adapters.memory.entropy import SeededEntropy
 from bandit_router.adapters.memory.store import MemoryStore
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderHandle
+from bandit_router.service.retention import Retention
 from bandit_router_sim.replay.quiet import QuietObserver
 from bandit_router_sim.world.acts import Act, ActKind
 from bandit_router_sim.world.dice import Dice
@@ -20,6 +21,10 @@ from bandit_router_sim.world.founding import EMBEDDING_LENGTH, start_ms
 from bandit_router_sim.world.network import Network, RemoteStore
 from bandit_router_sim.world.scheduler import Scheduler
 from bandit_router_sim.world.watch import Watch
+
+_KEEP_S = (0.0, 3_600.0, 7 * 86_400.0)
+_KEEP_NEWEST = (0, 20, 50_000)
+"""Some worlds drop events as soon as they may."""
 
 _VECTORS = EncoderHandle(VectorEncoder(EMBEDDING_LENGTH), ordered=True)
 
@@ -63,6 +68,7 @@ class Stage:
             entropy=SeededEntropy(hash_of(self.seed, name, life)),
             encoders=lambda _: _VECTORS,
             observer=self.observer,
+            retention=Retention(_KEEP_S[self.seed % 3], _KEEP_NEWEST[self.seed // 3 % 3]),
         )
 
     def begin(self, kind: ActKind, what: str, replica: Replica) -> Act:

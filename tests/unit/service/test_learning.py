@@ -160,12 +160,12 @@ class LosesAnswers(Wrapped):
     stores = True
     failures = 1
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot) -> bool:
+    async def save(self, pool_id: str, token: int, snapshot: Snapshot, **letters: Any) -> bool:
         if self.failures == 0:
-            return bool(await self.inner.save(pool_id, token, snapshot))
+            return bool(await self.inner.save(pool_id, token, snapshot, **letters))
         self.failures -= 1
         if self.stores:
-            await self.inner.save(pool_id, token, snapshot)
+            await self.inner.save(pool_id, token, snapshot, **letters)
         raise StoreUnavailable("the answer was lost")
 
 
@@ -210,11 +210,11 @@ class Paused(Wrapped):
         super().__init__(inner)
         self.meanwhile = meanwhile
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot) -> bool:
+    async def save(self, pool_id: str, token: int, snapshot: Snapshot, **letters: Any) -> bool:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             await meanwhile()
-        return bool(await self.inner.save(pool_id, token, snapshot))
+        return bool(await self.inner.save(pool_id, token, snapshot, **letters))
 
 
 async def test_a_learner_that_lost_its_lease_while_folding_cannot_write() -> None:
@@ -330,3 +330,71 @@ async def test_a_pool_made_again_under_its_old_name_has_learned_nothing(dimensio
     assert sum(arm.settled for arm in state.arms.values()) == 3
     await other.services.refresh()
     assert (await other.route(dry_run=True)).decision.snapshot_version == (await stored_state(world)).version
+
+
+async def test_the_lag_is_told_and_gone_once_everything_is_learned() -> None:
+    world = await open_world()
+    await teach(world, 3)
+    count = len(await world.store.events.read("pool", {}, 100))
+    world.clock.jump(2.5)
+    await world.services.learner.step("pool")
+    assert world.observer.levels["learner_lag_events"] == count
+    assert world.observer.levels["learner_lag_seconds"] == pytest.approx(2.5)
+    assert world.observer.levels["snapshot_version"] == 1
+    await world.services.learner.step("pool")
+    assert world.observer.levels["learner_lag_events"] == world.observer.levels["learner_lag_seconds"] == 0
+
+
+async def test_who_no_longer_learns_tells_no_lag() -> None:
+    world = await open_world()
+    rival = await world.replica(seed=2)
+    await teach(world, 3)
+    world.clock.jump(1)
+    await world.services.learner.step("pool")
+    world.clock.jump(LEASE_MS / 1000)
+    await rival.services.learner.step("pool")
+    await world.services.learner.step("pool")
+    assert world.observer.levels["learner_lag_seconds"] == 0
+
+
+class Slow(Wrapped):
+    """Every entry read takes a second to fold: time passes whenever other tasks have their turn."""
+
+    def __init__(self, inner: Any, clock: Any) -> None:
+        super().__init__(inner)
+        self.clock, self.renewals = clock, 0
+
+    async def acquire(self, *args: Any) -> int | None:
+        self.renewals += 1
+        token: int | None = await self.inner.acquire(*args)
+        return token
+
+
+async def test_a_fold_that_takes_longer_than_the_lease_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await open_world()
+    rival = await world.replica(seed=2)
+    await teach(world, 10)
+    snapshots = Slow(world.store.snapshots, world.clock)
+    learner = await world.replica(3, with_parts(world.store, snapshots=snapshots))
+    original = learning.fold
+
+    def slow_fold(*args: Any) -> None:
+        world.clock.jump(1.1)
+        original(*args)
+
+    monkeypatch.setattr(learning, "YIELD_EVERY", 1)
+    monkeypatch.setattr(learning, "fold", slow_fold)
+    assert await learner.services.learner.step("pool") > 10
+    assert snapshots.renewals > 10
+    assert "learner_fenced_off" not in learner.observer.events()
+    assert await rival.services.learner.step("pool") == 0
+    await assert_learned_exactly_once(world)
+
+
+async def test_a_backlog_of_full_pages_is_learned_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "FOLD_BATCH", 5)
+    world = await open_world()
+    await teach(world, 10)
+    count = len(await world.store.events.read("pool", {}, 100))
+    assert await world.services.learner.step_all() == count > 10
+    await assert_learned_exactly_once(world)

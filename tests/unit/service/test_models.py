@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.errors import ResourceNotFound, StateUnreadable
 from bandit_router.core.pool_codec import encode_pool_state
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router.service.models import Models, empty_state
@@ -69,7 +69,7 @@ async def test_a_snapshot_that_was_overtaken_on_its_way_is_not_served() -> None:
     world = await open_world()
     await publish(world, 3)
     snapshots = Overtaken(world.store.snapshots)
-    models = snapshots.models = Models(world.services.directory, snapshots)  # type: ignore[arg-type]
+    models = snapshots.models = Models(world.services.directory, snapshots, world.observer)  # type: ignore[arg-type]
     assert not await models.refresh("pool")
     assert models.version("pool") == 9
 
@@ -79,3 +79,21 @@ async def test_a_pool_that_does_not_exist_is_not_served() -> None:
     with pytest.raises(ResourceNotFound):
         await models.served("nowhere")
     assert models.version("nowhere") == 0
+
+
+async def test_a_replica_that_cannot_read_the_newest_state_goes_on_with_the_one_before() -> None:
+    world = await open_world()
+    await world.services.models.served("pool")
+    await publish(world, 1)
+    await world.services.refresh()
+    assert (await world.route(dry_run=True)).decision.snapshot_version == 1
+    token = await world.store.snapshots.acquire("pool", "test", 60_000)
+    assert token is not None
+    await world.store.snapshots.save("pool", token, Snapshot(2, b"written by code of the future"))
+    await world.services.refresh()
+    assert (await world.route(dry_run=True)).decision.snapshot_version == 1
+    assert "state_unreadable" in world.observer.events()
+    fresh = await world.replica(seed=2)
+    with pytest.raises(StateUnreadable) as caught:
+        await fresh.route(dry_run=True)
+    assert caught.value.code == "UNAVAILABLE"

@@ -59,6 +59,7 @@ class Recorder:
 
     counts: Counter[str] = field(default_factory=Counter)
     notes: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
+    levels: dict[str, float] = field(default_factory=dict)
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         self.counts[name] += int(amount)
@@ -67,7 +68,7 @@ class Recorder:
         pass
 
     def level(self, name: str, value: float, **labels: str) -> None:
-        pass
+        self.levels[name] = value
 
     def note(self, event: str, **facts: object) -> None:
         self.notes.append((event, facts))
@@ -131,9 +132,9 @@ class World:
     services: Services
     observer: Recorder
 
-    async def replica(self, seed: int, store: Store | None = None) -> World:
+    async def replica(self, seed: int, store: Store | None = None, **options: Any) -> World:
         """Another replica over the same store."""
-        return await open_replica(self.clock, self.store, seed, store)
+        return await open_replica(self.clock, self.store, seed, store, **options)
 
     async def route(self, query: str = "hello", tenant_id: str = "acme", **options: Any) -> RouteReply:
         return await self.services.route.route(RouteRequest(tenant_id, query=query, **options))
@@ -162,9 +163,12 @@ class World:
         return [frozen({k: v for k, v in vars(part).items() if k != "_clock"}) for part in parts]
 
 
-async def open_replica(clock: ManualClock, memory: MemoryStore, seed: int, store: Store | None = None) -> World:
+async def open_replica(
+    clock: ManualClock, memory: MemoryStore, seed: int, store: Store | None = None, **options: Any
+) -> World:
     observer = Recorder()
-    services = assemble(store or memory, clock=clock, entropy=SeededEntropy(seed), encoders=encoders, observer=observer)
+    entropy = SeededEntropy(seed)
+    services = assemble(store or memory, clock=clock, entropy=entropy, encoders=encoders, observer=observer, **options)
     await services.start()
     return World(clock, memory, services, observer)
 
