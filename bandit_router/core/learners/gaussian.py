@@ -22,7 +22,10 @@ _NOISE_WEIGHT = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaussianRewards:
-    """Posterior means (K, d) and covariances (K, d, d) in units of the noise, whose variance is `noise` (K,)."""
+    """Posterior means (K, d), covariances (K, d, d), and the variance (K,) of the rewards' noise.
+
+    Covariances are in units of the noise or of the reward, as the learner measures its deviations.
+    """
 
     mean: FloatArray
     covariance: FloatArray
@@ -56,9 +59,14 @@ def ridge_prior(dimension: int, parameters: Parameters) -> GaussianPrior:
 
 def trusted_priors(knowledge: Knowledge, ridge: GaussianPrior) -> Mapping[str, GaussianPrior]:
     """The imported priors, each as strong as the rewards so far let it be, together with `ridge`."""
-    sums = {arm_id: arm.reward for arm_id, arm in knowledge.state.arms.items() if arm_id in knowledge.priors}
-    found = strengths(knowledge.priors, sums, ridge, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT)
+    found = prior_strengths(knowledge, ridge)
     return {arm_id: believed(prior, found[arm_id], ridge) for arm_id, prior in knowledge.priors.items()}
+
+
+def prior_strengths(knowledge: Knowledge, ridge: GaussianPrior) -> Mapping[str, float]:
+    """How strongly each imported prior is borne out by its arm's rewards so far, beside a plain `ridge`."""
+    sums = {arm_id: arm.reward for arm_id, arm in knowledge.state.arms.items() if arm_id in knowledge.priors}
+    return strengths(knowledge.priors, sums, ridge, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT)
 
 
 def fit_gaussian(knowledge: Knowledge, prior_of: Callable[[str], GaussianPrior]) -> GaussianRewards:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bandit_router.core.learners.epoch_greedy import EPOCH_GREEDY
 from bandit_router.core.learners.epsilon_greedy import EPSILON_GREEDY
+from bandit_router.core.learners.hierarchical import HIERARCHICAL
 from bandit_router.core.learners.knn import KNN
 from bandit_router.core.learners.lints import LINTS
 from bandit_router.core.learners.linucb import LINUCB
@@ -15,6 +16,7 @@ from bandit_router.core.learners.static import STATIC
 from bandit_router.core.spec import parse_shares, parse_spec
 
 LEARNERS: Mapping[str, Learner] = {
+    "hierarchical": HIERARCHICAL,
     "linucb": LINUCB,
     "pilot": PILOT,
     "lints": LINTS,

@@ -1,0 +1,149 @@
+"""`hierarchical`: a regression per arm, shrunk towards a response that all arms of the pool have in common.
+
+With ten arms and a few hundred outcomes each, separate regressions overfit, and the arm whose error happens to be
+largest is chosen. But queries that are hard for one model are hard for most. So arm a's coefficients are modelled as
+the pool's and a deviation of its own, all in units of the reward noise:
+
+    y = θ_a·x + ε      θ_a = w + δ_a      w ~ N(w₀, W₀⁻¹)      δ_a ~ N(0, D⁻¹)
+
+Integrating δ_a out leaves the exact posterior of w in closed form from the arms' additive sums G_a = Σxxᵀ, m_a = Σyx
+(two-stage normal regression: Lindley and Smith, 1972):
+
+    C_a = (D + G_a)⁻¹      V⁻¹ = W₀ + Σ_a (D − D C_a D)      w̄ = V (W₀w₀ + Σ_a D C_a m_a)
+    E θ_a = C_a (D w̄ + m_a)      cov θ_a = C_a + C_a D V D C_a
+
+An arm that nobody has tried is expected to be like the others, with the deviation's whole uncertainty. What an arm may
+deviate in its slopes falls with the number of arms K, as each sees a K-th of the outcomes and errors are chosen among
+K: D has `deviation`·(K − 1) there, and `bias` for the intercept. Optimism is `alpha`·√(ln K) standard deviations of the
+posterior, the growth of the largest of K errors; the noise is estimated from all arms' residuals. The defaults are
+measured (docs/decisions/0028-hierarchical-rewards.md).
+
+An imported prior counts as outcomes already seen: ν times its precision joins G_a.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandit_router.core.learners.gaussian import GaussianRewards, prior_strengths
+from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
+from bandit_router.core.pool_state import ArmState
+from bandit_router.core.regression import FloatArray, GaussianPrior
+from bandit_router.core.spec import SpecError
+
+DEFAULTS: Parameters = {"alpha": 1.3, "deviation": 1.5, "bias": 2.0, "level": 0.6, "common": 0.3}
+"""`level`: prior mean reward of the pool; `common`: precision of that and of the pool's slopes around zero."""
+
+_NOISE_GUESS = 0.1
+_NOISE_WEIGHT = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Stacked sums of K arms: Σxxᵀ (K, d, d), Σyx (K, d), Σy² (K,) and counts (K,)."""
+
+    gram: FloatArray
+    moment: FloatArray
+    square: FloatArray
+    count: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmPosteriors:
+    """Means (K, d) and covariances (K, d, d) in units of the noise, and those of the common response (d,), (d, d)."""
+
+    mean: FloatArray
+    covariance: FloatArray
+    common_mean: FloatArray
+    common_covariance: FloatArray
+
+
+def arm_posteriors(
+    gram: FloatArray, moment: FloatArray, *, common: GaussianPrior, deviation: FloatArray
+) -> ArmPosteriors:
+    """The exact posterior of every arm. `gram` (K, d, d), `moment` (K, d); `deviation` (d,): the diagonal of D > 0."""
+    own = np.linalg.inv(gram + np.diag(deviation))
+    own = 0.5 * (own + own.swapaxes(1, 2))
+    told = deviation[:, None] * own
+    precision = common.precision + len(gram) * np.diag(deviation) - np.sum(told * deviation, axis=0)
+    spread = np.linalg.inv(0.5 * (precision + precision.T))
+    centre = spread @ (common.precision @ common.mean + np.einsum("kij,kj->i", told, moment))
+    reach = own * deviation
+    return ArmPosteriors(
+        mean=np.einsum("kij,kj->ki", own, deviation * centre + moment),
+        covariance=own + reach @ spread @ reach.swapaxes(1, 2),
+        common_mean=centre,
+        common_covariance=spread,
+    )
+
+
+def _check(parameters: Parameters) -> None:
+    if parameters["alpha"] < 0.0:
+        raise SpecError(f"hierarchical:alpha must not be negative, got {parameters['alpha']:g}")
+    for key in ("deviation", "bias", "common"):
+        if parameters[key] <= 0.0:
+            raise SpecError(f"hierarchical:{key} must be positive, got {parameters[key]:g}")
+
+
+def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
+    arm_ids = [*knowledge.arm_ids, *sorted(knowledge.state.arms.keys() - set(knowledge.arm_ids))]
+    sums, choices = _stack(knowledge, arm_ids), max(2, len(knowledge.arm_ids))
+    common = GaussianPrior.ridge(
+        knowledge.state.dimension,
+        level=parameters["level"],
+        bias_precision=parameters["common"],
+        slope_precision=parameters["common"],
+    )
+    deviation = np.full(knowledge.state.dimension, parameters["deviation"] * (choices - 1))
+    deviation[0] = parameters["bias"]
+    gram, moment = _with_priors(knowledge, arm_ids, sums, common, deviation)
+    found = arm_posteriors(gram, moment, common=common, deviation=deviation)
+    noise, served = _noise(sums, found.mean), len(knowledge.arm_ids)
+    rewards = GaussianRewards(
+        mean=found.mean[:served], covariance=noise * found.covariance[:served], noise=np.full(served, noise)
+    )
+    return Fitted(rewards, alpha=parameters["alpha"] * math.sqrt(math.log(choices)))
+
+
+def _stack(knowledge: Knowledge, arm_ids: Sequence[str]) -> Sums:
+    empty = ArmState.empty(knowledge.state.dimension)
+    rewards = [knowledge.state.arms.get(arm_id, empty).reward for arm_id in arm_ids] or [empty.reward]
+    return Sums(
+        gram=np.array([sums.gram for sums in rewards]),
+        moment=np.array([sums.moment for sums in rewards]),
+        square=np.array([sums.square for sums in rewards]),
+        count=np.array([float(sums.count) for sums in rewards]),
+    )
+
+
+def _with_priors(
+    knowledge: Knowledge, arm_ids: Sequence[str], sums: Sums, common: GaussianPrior, deviation: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Grams and moments with the imported priors as outcomes seen before."""
+    if not knowledge.priors:
+        return sums.gram, sums.moment
+    alone = GaussianPrior(
+        mean=common.mean, precision=np.diag(1.0 / (1.0 / deviation + 1.0 / np.diag(common.precision)))
+    )
+    strengths = prior_strengths(knowledge, alone)
+    gram, moment = sums.gram.copy(), sums.moment.copy()
+    for index, arm_id in enumerate(arm_ids):
+        if arm_id in strengths:
+            prior = knowledge.priors[arm_id].scaled(strengths[arm_id])
+            gram[index] += prior.precision
+            moment[index] += prior.precision @ prior.mean
+    return gram, moment
+
+
+def _noise(sums: Sums, mean: FloatArray) -> float:
+    """Residual variance of all arms together, shrunk to the guess."""
+    explained = 2.0 * np.einsum("kd,kd->k", mean, sums.moment) - np.einsum("ki,kij,kj->k", mean, sums.gram, mean)
+    residual = max(0.0, float(np.sum(sums.square - explained)))
+    return (residual + _NOISE_WEIGHT * _NOISE_GUESS) / (float(sums.count.sum()) + _NOISE_WEIGHT)
+
+
+HIERARCHICAL = Learner(defaults=DEFAULTS, check=_check, fit=_fit)
