@@ -13,9 +13,10 @@ from scipy.special import chdtrc
 from bandit_router.core.choice import Query
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
+from bandit_router.core.learners.registry import LEARNERS
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind
-from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.core.resources import DEFAULT_LEARNER, Arm, Pool, Tenant
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
 """Property tests: the same examples in every run, and no deadline, since a busy machine is no bug."""
@@ -27,6 +28,8 @@ SMALLEST_P_VALUE = 1e-4
 """Under which a χ² test fails. Draws are derived from names, so a test that passes passes always."""
 
 USD = 1_000_000_000
+PRIOR_LEVEL = LEARNERS[DEFAULT_LEARNER].defaults["level"]
+"""What a pool with the default learner expects of any query before its first outcome."""
 
 
 def generator(seed: int) -> np.random.Generator:

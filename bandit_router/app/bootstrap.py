@@ -14,6 +14,7 @@ from bandit_router.core.money import TokenPrices, parse_price, usd_to_nusd
 from bandit_router.core.resources import (
     DEFAULT_DIMENSION,
     DEFAULT_HOLD_TTL_S,
+    DEFAULT_LEARNER,
     DEFAULT_MAX_OUTPUT_TOKENS,
     Arm,
     ExpiryPolicy,
@@ -79,7 +80,7 @@ class PoolSpec(Spec):
     pool_id: str
     encoder_id: str = "static"
     dimension: int = DEFAULT_DIMENSION
-    learner: str = "linucb"
+    learner: str = DEFAULT_LEARNER
     exploration: str = "igw"
     seed: int = 0
     features: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from bandit_router.core.money import TokenPrices
 
 DEFAULT_HOLD_TTL_S = 600.0
 DEFAULT_DIMENSION = 32
+DEFAULT_LEARNER = "hierarchical"
 DEFAULT_MAX_OUTPUT_TOKENS = 4096
 
 
@@ -69,7 +70,7 @@ class Pool:
     pool_id: str
     encoder_id: str = "static"
     dimension: int = DEFAULT_DIMENSION
-    learner: str = "linucb"
+    learner: str = DEFAULT_LEARNER
     exploration: str = "igw"
     seed: int = 0
     features: tuple[str, ...] = ()

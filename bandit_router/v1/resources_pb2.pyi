@@ -235,7 +235,7 @@ class Pool(_message.Message):
     dimension: _builtins.int
     """Dimensions of the projected embedding part of the context; 0: the server's default."""
     learner: _builtins.str
-    """Learner, with parameters if any: "linucb" (the default), "lints:v=0.5". Unknown names: INVALID_ARGUMENT."""
+    """Learner, with parameters if any: "hierarchical" (the default), "linucb:alpha=0.1". Unknown names: INVALID_ARGUMENT."""
     exploration: _builtins.str
     """Exploration layer, with parameters if any: "igw" (the default), "igw:tau=800". Unknown names: INVALID_ARGUMENT."""
     seed: _builtins.int

@@ -22,7 +22,7 @@ def admin(server: ServerProcess) -> Iterator[admin_pb2_grpc.AdminServiceStub]:
 
 def test_what_is_sent_back_has_its_defaults_filled_in(admin: admin_pb2_grpc.AdminServiceStub) -> None:
     pool = admin.CreatePool(pb.CreatePoolRequest(pool={"pool_id": "bare"})).pool
-    assert (pool.encoder_id, pool.dimension, pool.learner, pool.exploration) == ("static", 32, "linucb", "igw")
+    assert (pool.encoder_id, pool.dimension, pool.learner, pool.exploration) == ("static", 32, "hierarchical", "igw")
     assert pool.etag
     tenant = admin.CreateTenant(pb.CreateTenantRequest(tenant={"tenant_id": "bare", "pool_id": "bare"})).tenant
     assert (tenant.budget_policy, tenant.hold_ttl.seconds) == ("replan", 600)

@@ -70,4 +70,4 @@ def _weigh(scores: FloatArray, _deviations: FloatArray, scale: float, _normals: 
     return inverse_gap_weights(scores, scale)
 
 
-IGW = ExplorationFamily(defaults={"tau": 1500.0}, configure=_configure, weigh=_weigh)
+IGW = ExplorationFamily(defaults={"tau": 10_000.0}, configure=_configure, weigh=_weigh)

@@ -13,10 +13,10 @@ Integrating δ_a out leaves the exact posterior of w in closed form from the arm
     E θ_a = C_a (D w̄ + m_a)      cov θ_a = C_a + C_a D V D C_a
 
 An arm that nobody has tried is expected to be like the others, with the deviation's whole uncertainty. What an arm may
-deviate in its slopes falls with the number of arms K, as each sees a K-th of the outcomes and errors are chosen among
-K: D has `deviation`·(K − 1) there, and `bias` for the intercept. Optimism is `alpha`·√(ln K) standard deviations of the
-posterior, the growth of the largest of K errors; the noise is estimated from all arms' residuals. The defaults are
-measured (docs/decisions/0028-hierarchical-rewards.md).
+deviate in its slopes falls with the number of arms K (those asked for and those observed), as each sees a K-th of the
+outcomes and errors are chosen among K: D has `deviation`·(K − 1) there, and `bias` for the intercept. Optimism is
+`alpha`·√(ln K) standard deviations of the posterior, the growth of the largest of K errors; the noise is estimated from
+all arms' residuals. The defaults are measured (docs/decisions/0028-hierarchical-rewards.md).
 
 An imported prior counts as outcomes already seen: ν times its precision joins G_a.
 """
@@ -91,7 +91,7 @@ def _check(parameters: Parameters) -> None:
 
 def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     arm_ids = [*knowledge.arm_ids, *sorted(knowledge.state.arms.keys() - set(knowledge.arm_ids))]
-    sums, choices = _stack(knowledge, arm_ids), max(2, len(knowledge.arm_ids))
+    sums, choices = _stack(knowledge, arm_ids), max(2, len(arm_ids))
     common = GaussianPrior.ridge(
         knowledge.state.dimension,
         level=parameters["level"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bandit_router.core.resources import DEFAULT_DIMENSION, HoldPolicy
+from bandit_router.core.resources import DEFAULT_DIMENSION, DEFAULT_LEARNER, HoldPolicy
 from bandit_router_sim.logs.full import FloatArray, FullLog
 from bandit_router_sim.replay.scenario import STATIONARY, Scenario
 
@@ -15,7 +15,7 @@ class Policy:
     """The product's settings under test, as a pool and a tenant name them."""
 
     name: str = "default"
-    learner: str = "linucb"
+    learner: str = DEFAULT_LEARNER
     exploration: str = "igw"
     budget_policy: str = "replan"
     dimension: int = DEFAULT_DIMENSION
@@ -29,6 +29,7 @@ POLICIES: Mapping[str, Policy] = {
     for policy in (
         Policy(),
         Policy(name="unpaced", budget_policy="none"),
+        Policy(name="disjoint", learner="linucb"),
         Policy(name="ucb_floor", exploration="epsilon_floor"),
         Policy(name="softmax", exploration="softmax"),
         Policy(name="pilot", learner="pilot"),

@@ -37,7 +37,7 @@ def make_pool(dice: Dice, pool_id: str) -> Pool:
         pool_id=pool_id,
         encoder_id=ENCODER_ID,
         dimension=dice.between(1, EMBEDDING_LENGTH),
-        learner=dice.pick(("linucb", "linucb:alpha=0.5,level=0.5", "linucb:alpha=0,ridge=0.1")),
+        learner=dice.pick(("hierarchical", "linucb:alpha=0.5,level=0.5", "linucb:alpha=0,ridge=0.1")),
         exploration=dice.pick(("igw", "igw:tau=3", "igw:tau=30")),
         seed=dice.between(-(2**40), 2**40),
         features=dice.pick(((), ("urgent",), ("urgent", "depth"))),

@@ -54,7 +54,7 @@ def test_a_learner_is_read_with_its_defaults() -> None:
 
 
 def test_an_exploration_is_read_with_its_default_scale() -> None:
-    assert parse_exploration("igw") == Exploration("igw", 1500.0)
+    assert parse_exploration("igw") == Exploration("igw", 10_000.0)
     assert parse_exploration("igw:tau=20") == Exploration("igw", 20.0)
 
 

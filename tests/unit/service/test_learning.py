@@ -13,7 +13,7 @@ from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router.service import learning
 from bandit_router.service.learning import LEASE_MS
-from tests.builders import make_pool, make_tenant
+from tests.builders import PRIOR_LEVEL, make_pool, make_tenant
 from tests.unit.service.worlds import World, Wrapped, open_world, with_parts, yielding
 
 
@@ -288,7 +288,7 @@ async def test_between_a_new_projection_and_its_first_snapshot_the_prior_is_serv
     taught = (await world.route(dry_run=True)).decision.quote.expected_reward
     await world.services.projections.fit_on_texts("pool", [f"text {i}" for i in range(20)])
     assert taught < 0.7
-    assert (await world.route(dry_run=True)).decision.quote.expected_reward == pytest.approx(0.8)
+    assert (await world.route(dry_run=True)).decision.quote.expected_reward == pytest.approx(PRIOR_LEVEL)
 
 
 async def test_a_late_reward_for_a_decision_in_old_coordinates_is_counted_and_passed_over() -> None:
@@ -322,7 +322,7 @@ async def test_a_pool_made_again_under_its_old_name_has_learned_nothing(dimensio
     for replica in (world, other):
         await replica.services.refresh()
         reply = await replica.route(dry_run=True)
-        assert reply.decision.quote.expected_reward == pytest.approx(0.8)
+        assert reply.decision.quote.expected_reward == pytest.approx(PRIOR_LEVEL)
     await teach(world, 3, first=100)
     assert await world.services.learner.step("pool") > 0
     state = await stored_state(world)

@@ -24,7 +24,7 @@ async def publish(world: World, version: int) -> None:
 async def test_a_pool_is_served_with_its_arms_in_the_order_of_the_model() -> None:
     served = await (await open_world()).services.models.served("pool")
     assert tuple(arm.arm_id for arm in served.arms) == served.model.arm_ids == ("large", "medium", "small")
-    assert served.policy_prefix == "linucb/igw"
+    assert served.policy_prefix == "hierarchical/igw"
     assert served.has_live_arms
 
 

@@ -58,7 +58,7 @@ async def test_a_decision_holds_its_money_and_is_recorded() -> None:
 async def test_a_decision_bears_everything_that_replay_needs() -> None:
     world = await open_world(tenants=[make_tenant(hold_ttl_s=60)])
     decision = (await world.route("hello", request_id="r")).decision
-    assert (decision.request_id, decision.seed, decision.policy_id) == ("r", 7, "linucb/igw/replan")
+    assert (decision.request_id, decision.seed, decision.policy_id) == ("r", 7, "hierarchical/igw/replan")
     assert (decision.decided_ms, decision.deadline_ms) == (world.clock.now_ms(), world.clock.now_ms() + 60_000)
     assert [q.arm_id for q in decision.quotes] == ["large", "medium", "small"]
     assert decision.reason is Reason.POLICY
