@@ -10,8 +10,9 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 ARGS ?=
 LOGS ?= $(wildcard ../shared/data/paretobandit.parquet ../shared/data/routellm_*.parquet ../shared/data/mmlu_pro.parquet ../shared/data/zeroeval.parquet)
+BATTLES ?= ../shared/data/qlora_oa_prefs.parquet
 
-.PHONY: help demo test venv lint types imports protos protos-check check compare bench soak fmt clean
+.PHONY: help demo test venv lint types imports protos protos-check check compare prior-study bench soak fmt clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -46,6 +47,9 @@ protos-check: venv ## Compare generated code, lint the protos, look for breaking
 
 compare: venv ## Policies, peers and references on every log with costs (hours; run again to go on)
 	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --out comparison $(ARGS)
+
+prior-study: venv ## What priors are worth: battles foretold, decisions saved (an hour)
+	$(BIN)/bandit-router-sim prior-study $(LOGS) --battles $(BATTLES) --out prior-study.md $(ARGS)
 
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800

@@ -6,6 +6,7 @@ Field names are those of the protos; 64-bit integers come back as strings, as JS
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any, Self
 
 import grpc
@@ -17,6 +18,8 @@ from bandit_router.core.errors import InvalidRequest
 from bandit_router.v1 import admin_pb2, admin_pb2_grpc, router_pb2, router_pb2_grpc
 
 DEFAULT_TIMEOUT_S = 10.0
+UPLOAD_TIMEOUT_S = 60.0
+CHUNK_BYTES = 256 * 1024
 Document = dict[str, Any]
 
 
@@ -37,6 +40,14 @@ class JsonClient:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 
+    def import_prior(self, pool_id: str, data: bytes, *, dry_run: bool = False) -> Document:
+        """Give a pool the prior that `prior fit` wrote. Raises RouterError."""
+        header = admin_pb2.PriorHeader(pool_id=pool_id, format=admin_pb2.PRIOR_FORMAT_FITTED, dry_run=dry_run)
+        try:
+            return _document(self._admin.ImportPrior(prior_parts(header, data), timeout=UPLOAD_TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
     def stream(self, method: str, request: Mapping[str, Any]) -> Iterator[Document]:
         """The responses of a server-streaming method, which may take any time. Raises RouterError."""
         try:
@@ -54,6 +65,17 @@ class JsonClient:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def prior_parts(header: admin_pb2.PriorHeader, data: bytes) -> Iterator[admin_pb2.ImportPriorRequest]:
+    """The stream that ImportPrior takes."""
+    yield admin_pb2.ImportPriorRequest(header=header)
+    for start in range(0, len(data), CHUNK_BYTES):
+        piece = data[start : start + CHUNK_BYTES]
+        chunk = admin_pb2.Chunk(offset_bytes=start, data=piece, sha256=sha256(piece).digest())
+        yield admin_pb2.ImportPriorRequest(chunk=chunk)
+    trailer = admin_pb2.Trailer(size_bytes=len(data), sha256=sha256(data).digest())
+    yield admin_pb2.ImportPriorRequest(trailer=trailer)
 
 
 def _message(method: str, request: Mapping[str, Any]) -> Message:

@@ -137,6 +137,13 @@ class AlreadyExists(RouterError):
         self.reason = f"{kind.upper()}_ALREADY_EXISTS"
 
 
+class DataLoss(RouterError):
+    """What was sent in pieces did not arrive as it was sent; nothing was changed."""
+
+    code = "DATA_LOSS"
+    reason = "DATA_LOSS"
+
+
 class ResourceInUse(RouterError):
     """The resource cannot be removed while others refer to it."""
 

@@ -78,6 +78,11 @@ def borrowed(relatives: Sequence[ArmPrior]) -> ArmPrior:
     return ArmPrior(means.mean(axis=0), 0.5 * (precision + precision.T))
 
 
+def worth_of_rewards(prior: ArmPrior) -> float:
+    """So many rewards of the average query would say as much of its expected reward: 1 / Var θ₀ in units of noise."""
+    return float(1.0 / np.linalg.inv(prior.precision)[0, 0])
+
+
 def _relatives(arm: Arm, known: Iterable[Arm]) -> list[Arm]:
     """Known arms that are closest to this one by what people have said of them."""
     same_family = [other for other in known if arm.family and other.family == arm.family]

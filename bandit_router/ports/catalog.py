@@ -14,6 +14,7 @@ class Kind(Enum):
     POOL = "pool"
     ARM = "arm"
     PROJECTION = "projection"
+    PRIOR = "prior"
     TENANT = "tenant"
 
 

@@ -106,6 +106,7 @@ class AdminService:
         for stored in arms.items:
             await self._remove(Kind.ARM, arm_key(pool_id, stored.resource.arm_id), etag="", dry_run=False)
         await self._catalog.delete(Kind.PROJECTION, pool_id, expected_version=ANY_VERSION)
+        await self._catalog.delete(Kind.PRIOR, pool_id, expected_version=ANY_VERSION)
         await self._snapshots.delete(pool_id)
         last = await self._events.last(pool_id)
         while await self._events.trim(pool_id, last, KEEP_NOTHING):

@@ -21,6 +21,7 @@ from bandit_router.service.learning import Learner
 from bandit_router.service.models import Models
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.preview import PreviewService
+from bandit_router.service.priors import PriorService
 from bandit_router.service.projections import ProjectionService
 from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 from bandit_router.service.route import RouteService
@@ -61,6 +62,7 @@ class Services:
     budgets: BudgetService
     previews: PreviewService
     projections: ProjectionService
+    priors: PriorService
     learner: Learner
     sweeper: Sweeper
     directory: Directory
@@ -125,6 +127,7 @@ def assemble(
         budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
         previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
+        priors=PriorService(catalog=store.catalog, directory=directory, encoders=encoders),
         learner=Learner(
             owner=owner,
             directory=directory,

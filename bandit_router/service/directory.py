@@ -13,6 +13,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.pool_prior import PoolPrior
+from bandit_router.core.prior_codec import decode_prior
 from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import Catalog, Document, Kind
@@ -37,6 +39,7 @@ class Directory:
         self._tenants: dict[str, Tenant] = {}
         self._arms: dict[str, dict[str, Arm]] = defaultdict(dict)
         self._projections: dict[str, Projection] = {}
+        self._priors: dict[str, PoolPrior] = {}
         self._revisions: dict[str, int] = defaultdict(int)
 
     async def load(self) -> None:
@@ -89,8 +92,14 @@ class Directory:
         """The projection fitted for the pool, if one was."""
         return self._projections.get(pool_id)
 
+    def prior(self, pool_id: str) -> PoolPrior | None:
+        """The prior imported into the pool, if there is one and it is about the pool's present coordinates."""
+        prior, projection = self._priors.get(pool_id), self._projections.get(pool_id)
+        version = 0 if projection is None else projection.version
+        return prior if prior is not None and prior.projection_version == version else None
+
     def revision(self, pool_id: str) -> int:
-        """Grows whenever the pool or one of its arms changes."""
+        """Grows whenever the pool, one of its arms or its prior changes."""
         return self._revisions.get(pool_id, 0)
 
     def pool_ids(self) -> tuple[str, ...]:
@@ -119,6 +128,8 @@ class Directory:
                 self._pools[pool_id] = decode_pool(document.body)
             elif document.kind is Kind.PROJECTION:
                 self._projections[pool_id] = decode_projection(document.body)
+            elif document.kind is Kind.PRIOR:
+                self._priors[pool_id] = decode_prior(document.body)
             else:
                 self._arms[pool_id][arm_id] = decode_arm(document.body)
             self._revisions[pool_id] += 1
@@ -132,6 +143,8 @@ class Directory:
             self._pools.pop(pool_id, None)
         elif kind is Kind.PROJECTION:
             self._projections.pop(pool_id, None)
+        elif kind is Kind.PRIOR:
+            self._priors.pop(pool_id, None)
         else:
             self._arms[pool_id].pop(arm_id, None)
         self._revisions[pool_id] += 1

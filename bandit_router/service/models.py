@@ -11,8 +11,9 @@ from bandit_router.core.errors import StateUnreadable
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.learners.registry import parse_learner
-from bandit_router.core.model import PoolModel, build_model
+from bandit_router.core.model import NO_PRIORS, PoolModel, build_model
 from bandit_router.core.pool_codec import CorruptState, StateTooNew, decode_pool_state
+from bandit_router.core.pool_prior import priors_for
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.projection import Projection
 from bandit_router.core.regression import FloatArray
@@ -150,9 +151,10 @@ class Models:
         return state is not None and state.dimension == empty_state(pool).dimension
 
     def _build(self, pool: Pool, revision: int) -> ServedPool:
-        arms = self._directory.arms(pool.pool_id)
+        arms, prior = self._directory.arms(pool.pool_id), self._directory.prior(pool.pool_id)
+        priors = NO_PRIORS if prior is None else priors_for(prior, arms)
         state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
-        model = build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner))
+        model = build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner), priors)
         return ServedPool(
             pool=pool,
             arms=arms,

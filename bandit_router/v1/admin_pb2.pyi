@@ -60,11 +60,13 @@ class _PriorFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriorForm
     PRIOR_FORMAT_UNSPECIFIED: _PriorFormat.ValueType  # 0
     """Refused."""
     PRIOR_FORMAT_BATTLES_JSONL: _PriorFormat.ValueType  # 1
-    """JSON lines with `prompt`, `model_a`, `model_b`, `winner` (a, b or tie)."""
+    """JSON lines with `prompt`, `model_a`, `model_b`, `winner` (a, b or tie). Not offered by servers yet."""
     PRIOR_FORMAT_SCORES_JSONL: _PriorFormat.ValueType  # 2
     """JSON lines with `prompt` and, per arm M, `score__M` in [0, 1], `cost__M` in USD and, if known, `in_tok__M` and
-    `out_tok__M`; a missing cell is null.
+    `out_tok__M`; a missing cell is null. Not offered by servers yet.
     """
+    PRIOR_FORMAT_FITTED: _PriorFormat.ValueType  # 3
+    """What `bandit-router prior fit` writes: the fitted priors of arms, in the coordinates of a pool."""
 
 class PriorFormat(_PriorFormat, metaclass=_PriorFormatEnumTypeWrapper):
     """What the bytes of a prior are."""
@@ -72,11 +74,13 @@ class PriorFormat(_PriorFormat, metaclass=_PriorFormatEnumTypeWrapper):
 PRIOR_FORMAT_UNSPECIFIED: PriorFormat.ValueType  # 0
 """Refused."""
 PRIOR_FORMAT_BATTLES_JSONL: PriorFormat.ValueType  # 1
-"""JSON lines with `prompt`, `model_a`, `model_b`, `winner` (a, b or tie)."""
+"""JSON lines with `prompt`, `model_a`, `model_b`, `winner` (a, b or tie). Not offered by servers yet."""
 PRIOR_FORMAT_SCORES_JSONL: PriorFormat.ValueType  # 2
 """JSON lines with `prompt` and, per arm M, `score__M` in [0, 1], `cost__M` in USD and, if known, `in_tok__M` and
-`out_tok__M`; a missing cell is null.
+`out_tok__M`; a missing cell is null. Not offered by servers yet.
 """
+PRIOR_FORMAT_FITTED: PriorFormat.ValueType  # 3
+"""What `bandit-router prior fit` writes: the fitted priors of arms, in the coordinates of a pool."""
 Global___PriorFormat: _TypeAlias = PriorFormat  # noqa: Y015
 
 @_typing.final
@@ -1302,12 +1306,15 @@ class ImportPriorResponse(_message.Message):
     ROWS_SKIPPED_FIELD_NUMBER: _builtins.int
     ARM_IDS_FIELD_NUMBER: _builtins.int
     SNAPSHOT_VERSION_FIELD_NUMBER: _builtins.int
+    PRIOR_VERSION_FIELD_NUMBER: _builtins.int
     rows: _builtins.int
-    """Rows that were learned."""
+    """Rows that were learned; of a fitted prior, the arms of the pool that it speaks of."""
     rows_skipped: _builtins.int
-    """Rows about no arm of the pool."""
+    """Rows about no arm of the pool; of a fitted prior, the arms that the pool does not have."""
     snapshot_version: _builtins.int
-    """Version of the learned state that contains it; 0 after a dry run."""
+    """Version of the learned state that contains it; 0 after a dry run, and for a fitted prior, which no state contains."""
+    prior_version: _builtins.int
+    """Version of the prior, which grows with every import; 0 after a dry run."""
     @_builtins.property
     def arm_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Arms that have a prior now."""
@@ -1319,14 +1326,204 @@ class ImportPriorResponse(_message.Message):
         rows_skipped: _builtins.int = ...,
         arm_ids: _abc.Iterable[_builtins.str] | None = ...,
         snapshot_version: _builtins.int = ...,
+        prior_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm_ids", b"arm_ids", "rows", b"rows", "rows_skipped", b"rows_skipped", "snapshot_version", b"snapshot_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm_ids", b"arm_ids", "prior_version", b"prior_version", "rows", b"rows", "rows_skipped", b"rows_skipped", "snapshot_version", b"snapshot_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportPriorResponse: _TypeAlias = ImportPriorResponse  # noqa: Y015
+
+@_typing.final
+class GetPriorRequest(_message.Message):
+    """Asks for the prior of a pool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    """The pool."""
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pool_id", b"pool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriorRequest: _TypeAlias = GetPriorRequest  # noqa: Y015
+
+@_typing.final
+class GetPriorResponse(_message.Message):
+    """The prior of a pool."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRIOR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def prior(self) -> Global___Prior:
+        """The prior."""
+
+    def __init__(
+        self,
+        *,
+        prior: Global___Prior | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prior", b"prior"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prior", b"prior"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPriorResponse: _TypeAlias = GetPriorResponse  # noqa: Y015
+
+@_typing.final
+class Prior(_message.Message):
+    """What is known of a pool's arms before traffic."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ProvenanceEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    IN_FORCE_FIELD_NUMBER: _builtins.int
+    ENCODER_ID_FIELD_NUMBER: _builtins.int
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    ARMS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Grows with every import."""
+    in_force: _builtins.bool
+    """False once the pool's projection is another than the one it was imported for: it is not used then."""
+    encoder_id: _builtins.str
+    """Encoder and dimension of the pools that it fits."""
+    dimension: _builtins.int
+    """Of the projected embedding."""
+    @_builtins.property
+    def provenance(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Where it comes from: method, files, counts, accuracy on battles held out."""
+
+    @_builtins.property
+    def arms(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArmPrior]:
+        """The arms that start from it: those it speaks of and, by family or tier, their relatives."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        in_force: _builtins.bool = ...,
+        encoder_id: _builtins.str = ...,
+        dimension: _builtins.int = ...,
+        provenance: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        arms: _abc.Iterable[Global___ArmPrior] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arms", b"arms", "dimension", b"dimension", "encoder_id", b"encoder_id", "in_force", b"in_force", "provenance", b"provenance", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Prior: _TypeAlias = Prior  # noqa: Y015
+
+@_typing.final
+class ArmPrior(_message.Message):
+    """What is known of one arm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARM_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_REWARD_FIELD_NUMBER: _builtins.int
+    WORTH_OF_REWARDS_FIELD_NUMBER: _builtins.int
+    BORROWED_FIELD_NUMBER: _builtins.int
+    arm_id: _builtins.str
+    """The arm."""
+    expected_reward: _builtins.float
+    """Expected reward of the average query."""
+    worth_of_rewards: _builtins.float
+    """So many rewards would say as much about it."""
+    borrowed: _builtins.bool
+    """Whether it is borrowed from arms of the same family or tier."""
+    def __init__(
+        self,
+        *,
+        arm_id: _builtins.str = ...,
+        expected_reward: _builtins.float = ...,
+        worth_of_rewards: _builtins.float = ...,
+        borrowed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arm_id", b"arm_id", "borrowed", b"borrowed", "expected_reward", b"expected_reward", "worth_of_rewards", b"worth_of_rewards"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArmPrior: _TypeAlias = ArmPrior  # noqa: Y015
+
+@_typing.final
+class DeletePriorRequest(_message.Message):
+    """Asks for a pool's prior to be removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    """The pool."""
+    dry_run: _builtins.bool
+    """True checks only."""
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "pool_id", b"pool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePriorRequest: _TypeAlias = DeletePriorRequest  # noqa: Y015
+
+@_typing.final
+class DeletePriorResponse(_message.Message):
+    """The prior is removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeletePriorResponse: _TypeAlias = DeletePriorResponse  # noqa: Y015
 
 @_typing.final
 class ExportStateRequest(_message.Message):

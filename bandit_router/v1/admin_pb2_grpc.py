@@ -137,6 +137,16 @@ class AdminServiceStub:
                 request_serializer=bandit__router_dot_v1_dot_admin__pb2.ImportPriorRequest.SerializeToString,
                 response_deserializer=bandit__router_dot_v1_dot_admin__pb2.ImportPriorResponse.FromString,
                 _registered_method=True)
+        self.GetPrior = channel.unary_unary(
+                '/bandit_router.v1.AdminService/GetPrior',
+                request_serializer=bandit__router_dot_v1_dot_admin__pb2.GetPriorRequest.SerializeToString,
+                response_deserializer=bandit__router_dot_v1_dot_admin__pb2.GetPriorResponse.FromString,
+                _registered_method=True)
+        self.DeletePrior = channel.unary_unary(
+                '/bandit_router.v1.AdminService/DeletePrior',
+                request_serializer=bandit__router_dot_v1_dot_admin__pb2.DeletePriorRequest.SerializeToString,
+                response_deserializer=bandit__router_dot_v1_dot_admin__pb2.DeletePriorResponse.FromString,
+                _registered_method=True)
         self.ExportState = channel.unary_stream(
                 '/bandit_router.v1.AdminService/ExportState',
                 request_serializer=bandit__router_dot_v1_dot_admin__pb2.ExportStateRequest.SerializeToString,
@@ -304,7 +314,21 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportPrior(self, request_iterator, context):
-        """Learns a prior from preference battles or scored logs: a header, then chunks, then a trailer. All or nothing.
+        """Gives a pool a prior: a header, then chunks, then a trailer. All or nothing; it replaces the prior before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPrior(self, request, context):
+        """Reads the prior of a pool, without its numbers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePrior(self, request, context):
+        """Removes the prior of a pool. What was learned from rewards stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -447,6 +471,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ImportPrior,
                     request_deserializer=bandit__router_dot_v1_dot_admin__pb2.ImportPriorRequest.FromString,
                     response_serializer=bandit__router_dot_v1_dot_admin__pb2.ImportPriorResponse.SerializeToString,
+            ),
+            'GetPrior': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPrior,
+                    request_deserializer=bandit__router_dot_v1_dot_admin__pb2.GetPriorRequest.FromString,
+                    response_serializer=bandit__router_dot_v1_dot_admin__pb2.GetPriorResponse.SerializeToString,
+            ),
+            'DeletePrior': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrior,
+                    request_deserializer=bandit__router_dot_v1_dot_admin__pb2.DeletePriorRequest.FromString,
+                    response_serializer=bandit__router_dot_v1_dot_admin__pb2.DeletePriorResponse.SerializeToString,
             ),
             'ExportState': grpc.unary_stream_rpc_method_handler(
                     servicer.ExportState,
@@ -1017,6 +1051,60 @@ class AdminService:
             '/bandit_router.v1.AdminService/ImportPrior',
             bandit__router_dot_v1_dot_admin__pb2.ImportPriorRequest.SerializeToString,
             bandit__router_dot_v1_dot_admin__pb2.ImportPriorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPrior(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bandit_router.v1.AdminService/GetPrior',
+            bandit__router_dot_v1_dot_admin__pb2.GetPriorRequest.SerializeToString,
+            bandit__router_dot_v1_dot_admin__pb2.GetPriorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrior(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bandit_router.v1.AdminService/DeletePrior',
+            bandit__router_dot_v1_dot_admin__pb2.DeletePriorRequest.SerializeToString,
+            bandit__router_dot_v1_dot_admin__pb2.DeletePriorResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -75,7 +75,11 @@ class AdminServiceStub:
     PreviewBudget: _grpc.UnaryUnaryMultiCallable[_admin_pb2.PreviewBudgetRequest, _admin_pb2.PreviewBudgetResponse]
     """What-if: expected reward and spend at other limits, from the present snapshot and recent contexts."""
     ImportPrior: _grpc.StreamUnaryMultiCallable[_admin_pb2.ImportPriorRequest, _admin_pb2.ImportPriorResponse]
-    """Learns a prior from preference battles or scored logs: a header, then chunks, then a trailer. All or nothing."""
+    """Gives a pool a prior: a header, then chunks, then a trailer. All or nothing; it replaces the prior before."""
+    GetPrior: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetPriorRequest, _admin_pb2.GetPriorResponse]
+    """Reads the prior of a pool, without its numbers."""
+    DeletePrior: _grpc.UnaryUnaryMultiCallable[_admin_pb2.DeletePriorRequest, _admin_pb2.DeletePriorResponse]
+    """Removes the prior of a pool. What was learned from rewards stays."""
     ExportState: _grpc.UnaryStreamMultiCallable[_admin_pb2.ExportStateRequest, _admin_pb2.ExportStateResponse]
     """Sends the whole state of the service: a header, then chunks, then a trailer."""
     ImportState: _grpc.StreamUnaryMultiCallable[_admin_pb2.ImportStateRequest, _admin_pb2.ImportStateResponse]
@@ -134,7 +138,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     PreviewBudget: _aio.UnaryUnaryMultiCallable[_admin_pb2.PreviewBudgetRequest, _admin_pb2.PreviewBudgetResponse]  # type: ignore[assignment]
     """What-if: expected reward and spend at other limits, from the present snapshot and recent contexts."""
     ImportPrior: _aio.StreamUnaryMultiCallable[_admin_pb2.ImportPriorRequest, _admin_pb2.ImportPriorResponse]  # type: ignore[assignment]
-    """Learns a prior from preference battles or scored logs: a header, then chunks, then a trailer. All or nothing."""
+    """Gives a pool a prior: a header, then chunks, then a trailer. All or nothing; it replaces the prior before."""
+    GetPrior: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetPriorRequest, _admin_pb2.GetPriorResponse]  # type: ignore[assignment]
+    """Reads the prior of a pool, without its numbers."""
+    DeletePrior: _aio.UnaryUnaryMultiCallable[_admin_pb2.DeletePriorRequest, _admin_pb2.DeletePriorResponse]  # type: ignore[assignment]
+    """Removes the prior of a pool. What was learned from rewards stays."""
     ExportState: _aio.UnaryStreamMultiCallable[_admin_pb2.ExportStateRequest, _admin_pb2.ExportStateResponse]  # type: ignore[assignment]
     """Sends the whole state of the service: a header, then chunks, then a trailer."""
     ImportState: _aio.StreamUnaryMultiCallable[_admin_pb2.ImportStateRequest, _admin_pb2.ImportStateResponse]  # type: ignore[assignment]
@@ -310,7 +318,23 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_admin_pb2.ImportPriorRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ImportPriorResponse, _abc.Awaitable[_admin_pb2.ImportPriorResponse]]:
-        """Learns a prior from preference battles or scored logs: a header, then chunks, then a trailer. All or nothing."""
+        """Gives a pool a prior: a header, then chunks, then a trailer. All or nothing; it replaces the prior before."""
+
+    @_abc_1.abstractmethod
+    def GetPrior(
+        self,
+        request: _admin_pb2.GetPriorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetPriorResponse, _abc.Awaitable[_admin_pb2.GetPriorResponse]]:
+        """Reads the prior of a pool, without its numbers."""
+
+    @_abc_1.abstractmethod
+    def DeletePrior(
+        self,
+        request: _admin_pb2.DeletePriorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.DeletePriorResponse, _abc.Awaitable[_admin_pb2.DeletePriorResponse]]:
+        """Removes the prior of a pool. What was learned from rewards stays."""
 
     @_abc_1.abstractmethod
     def ExportState(

@@ -7,6 +7,7 @@ import typer
 from bandit_router_sim.cli_compare import compare
 from bandit_router_sim.cli_logs import convert, describe, validate
 from bandit_router_sim.cli_ope import ope
+from bandit_router_sim.cli_prior import prior_study
 from bandit_router_sim.cli_replay import replay
 from bandit_router_sim.cli_report import report
 from bandit_router_sim.cli_world import world
@@ -27,6 +28,7 @@ app.command()(validate)
 app.command()(describe)
 app.command()(convert)
 app.command()(world)
+app.command("prior-study")(prior_study)
 
 
 def main() -> None:

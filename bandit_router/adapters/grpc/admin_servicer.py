@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from bandit_router.adapters.grpc import wire, wire_admin
+from bandit_router.adapters.grpc.errors import NotImplementedYet
 from bandit_router.adapters.grpc.event_stream import EventStream
+from bandit_router.adapters.grpc.upload import receive
 from bandit_router.adapters.grpc.validation import check
 from bandit_router.adapters.grpc.wire_admin import arm_to_wire, pool_to_wire, tenant_to_wire
 from bandit_router.core.errors import InvalidRequest
+from bandit_router.core.prior_codec import MAX_PRIOR_BYTES
 from bandit_router.service.assembly import Services
 from bandit_router.v1 import admin_pb2 as pb
 
@@ -35,6 +39,7 @@ class AdminServicer:
         self._budgets = services.budgets
         self._previews = services.previews
         self._projections = services.projections
+        self._priors = services.priors
         self.stream_events = EventStream(services, stopping).stream
 
     # Pools
@@ -86,6 +91,23 @@ class AdminServicer:
             vectors = [list(vector.values) for vector in request.vectors]
             fitted = await self._projections.fit_on_embeddings(request.pool_id, vectors)
         return pb.FitProjectionResponse(version=fitted.version, samples=fitted.samples)
+
+    async def import_prior(self, requests: AsyncIterator[pb.ImportPriorRequest]) -> pb.ImportPriorResponse:
+        """A prior that was fitted offline."""
+        header, data = await receive(requests, most_bytes=MAX_PRIOR_BYTES)
+        if header.format != pb.PRIOR_FORMAT_FITTED:
+            raise NotImplementedYet("rows are fitted by `bandit-router prior fit`; import what it writes")
+        imported = await self._priors.import_prior(header.pool_id, data, dry_run=header.dry_run)
+        return wire_admin.imported_prior(imported)
+
+    async def get_prior(self, request: pb.GetPriorRequest) -> pb.GetPriorResponse:
+        """The prior of a pool."""
+        return pb.GetPriorResponse(prior=wire_admin.prior_to_wire(await self._priors.get_prior(request.pool_id)))
+
+    async def delete_prior(self, request: pb.DeletePriorRequest) -> pb.DeletePriorResponse:
+        """The end of a pool's prior."""
+        await self._priors.delete_prior(request.pool_id, dry_run=request.dry_run)
+        return pb.DeletePriorResponse()
 
     # Arms
 

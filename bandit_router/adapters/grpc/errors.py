@@ -29,7 +29,7 @@ MAX_LISTED = 16
 
 MAX_STATUS_BYTES = 4096
 
-_PLAIN_CORE = (errors.Conflict, errors.EventsTrimmed, errors.ResourceInUse, errors.StateUnreadable)
+_PLAIN_CORE = (errors.Conflict, errors.DataLoss, errors.EventsTrimmed, errors.ResourceInUse, errors.StateUnreadable)
 
 _M = TypeVar("_M", bound=Message)
 _E = TypeVar("_E", bound=errors.RouterError)

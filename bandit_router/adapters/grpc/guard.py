@@ -87,6 +87,22 @@ class Guard:
 
         return call
 
+    def receiving(
+        self, method: str, handler: Callable[[AsyncIterator[_Q]], Awaitable[_R]]
+    ) -> Callable[[AsyncIterator[_Q], _Context], Awaitable[_R]]:
+        """A call with a stream of requests, which the handler checks one by one, and one response."""
+
+        async def call(requests: AsyncIterator[_Q], context: _Context) -> _R:
+            with _Watch(self._observer, method) as watch:
+                try:
+                    return await _in_time(handler(requests), context.time_remaining())
+                except Exception as fault:  # noqa: BLE001 - whatever it is, the caller gets a status
+                    error = self._as_router_error(method, fault)
+                    watch.code = error.code
+                    await _abort(context, error)
+
+        return call
+
     def refusing(self, method: str, error: RouterError) -> Callable[[object, _Context], Awaitable[NoReturn]]:
         """A call that always fails."""
 

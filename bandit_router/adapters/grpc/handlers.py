@@ -29,8 +29,13 @@ def _method_handler(method: MethodDescriptor, servicer: object, guard: Guard) ->
     handler = handler_of(servicer, method.name)
     if handler is None:
         return _refusal(method, guard)
-    wrap = guard.streaming if method.server_streaming else guard.unary
-    make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
+    wrap: Any
+    if method.client_streaming:
+        wrap, make = guard.receiving, grpc.stream_unary_rpc_method_handler
+    elif method.server_streaming:
+        wrap, make = guard.streaming, grpc.unary_stream_rpc_method_handler
+    else:
+        wrap, make = guard.unary, grpc.unary_unary_rpc_method_handler
     return make(
         wrap(method.name, handler),
         request_deserializer=GetMessageClass(method.input_type).FromString,

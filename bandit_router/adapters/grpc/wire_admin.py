@@ -14,6 +14,7 @@ from bandit_router.adapters.grpc.wire import account, timestamp
 from bandit_router.core.budget import BudgetEditKind
 from bandit_router.core.errors import InvalidRequest
 from bandit_router.core.money import MoneyError, TokenPrices, format_price, parse_price, usd_to_nusd
+from bandit_router.core.pool_prior import worth_of_rewards
 from bandit_router.core.resources import (
     Arm,
     ExpiryPolicy,
@@ -26,6 +27,7 @@ from bandit_router.core.resources import (
 )
 from bandit_router.ports.ledger import AuditEntry
 from bandit_router.service.preview import Preview
+from bandit_router.service.priors import ImportedPrior
 from bandit_router.v1 import admin_pb2, resources_pb2
 
 _EDIT_KINDS = {kind: admin_pb2.BudgetEditKind.Value(f"BUDGET_EDIT_KIND_{kind.name}") for kind in BudgetEditKind}
@@ -193,4 +195,36 @@ def preview_to_wire(preview: Preview) -> admin_pb2.BudgetPreview:
         expected_spend_nusd=usd_to_nusd(f"{preview.expected_cost_usd * preview.expected_calls:.12f}"),
         expected_calls=preview.expected_calls,
         arm_shares=preview.arm_shares,
+    )
+
+
+def imported_prior(imported: ImportedPrior) -> admin_pb2.ImportPriorResponse:
+    """What became of a prior."""
+    known = imported.own_arm_ids
+    return admin_pb2.ImportPriorResponse(
+        rows=len(known),
+        rows_skipped=len(imported.prior.arms) - len(known),
+        arm_ids=list(imported.arms),
+        prior_version=imported.version,
+    )
+
+
+def prior_to_wire(imported: ImportedPrior) -> admin_pb2.Prior:
+    """A prior without its numbers."""
+    prior = imported.prior
+    return admin_pb2.Prior(
+        version=imported.version,
+        in_force=imported.is_in_force,
+        encoder_id=prior.encoder_id,
+        dimension=prior.dimension,
+        provenance=dict(prior.provenance),
+        arms=[
+            admin_pb2.ArmPrior(
+                arm_id=arm_id,
+                expected_reward=float(arm.mean[0]),
+                worth_of_rewards=worth_of_rewards(arm),
+                borrowed=arm_id not in prior.arms,
+            )
+            for arm_id, arm in imported.arms.items()
+        ],
     )

@@ -6,17 +6,18 @@ import json
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from bandit_router.app.cli.session import EXIT_REFUSED, Json
+from bandit_router.app.cli.session import DEFAULT_TARGET, EXIT_REFUSED, DryRun, Json, Target, connect, show
 from bandit_router.client_json import Document
-from bandit_router.core.pool_prior import PoolPrior
+from bandit_router.core.pool_prior import PoolPrior, worth_of_rewards
 from bandit_router.core.prior_codec import CorruptPrior, decode_prior, encode_prior
 from bandit_router.core.resources import DEFAULT_DIMENSION
 from bandit_router.ports.encoder import EncoderError
+
+PoolId = Annotated[str, typer.Argument(help="The pool's id.")]
 
 priors = typer.Typer(help="Priors: what arms are known to be worth before traffic.", no_args_is_help=True)
 
@@ -70,6 +71,37 @@ def inspect(file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], 
     _show(describe(prior), as_json=json_output)
 
 
+@priors.command("import")
+def import_prior(
+    pool_id: PoolId,
+    file: Annotated[Path, typer.Argument(help="What `prior fit` wrote.", exists=True, dir_okay=False)],
+    target: Target = DEFAULT_TARGET,
+    json_output: Json = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Give a pool a prior, in place of the one before."""
+    with connect(target) as client:
+        response = client.import_prior(pool_id, file.read_bytes(), dry_run=dry_run)
+        show(response, ("rows", "rows_skipped", "arm_ids", "prior_version"), as_json=json_output)
+
+
+@priors.command("show")
+def show_prior(pool_id: PoolId, target: Target = DEFAULT_TARGET, json_output: Json = False) -> None:
+    """Show the prior of a pool."""
+    with connect(target) as client:
+        prior = client.call("GetPrior", {"pool_id": pool_id})["prior"]
+    if not json_output and not prior["in_force"]:
+        Console().print("not in force: the pool has another projection since", highlight=False)
+    _show(prior, as_json=json_output)
+
+
+@priors.command("remove")
+def remove_prior(pool_id: PoolId, target: Target = DEFAULT_TARGET, dry_run: DryRun = False) -> None:
+    """Remove the prior of a pool; what was learned from rewards stays."""
+    with connect(target) as client:
+        client.call("DeletePrior", {"pool_id": pool_id, "dry_run": dry_run})
+
+
 def describe(prior: PoolPrior) -> Document:
     """A prior for people: its coordinates, its origin, and each arm's expected reward on the average query."""
     return {
@@ -82,8 +114,7 @@ def describe(prior: PoolPrior) -> Document:
             {
                 "arm_id": arm_id,
                 "expected_reward": float(arm.mean[0]),
-                "slope_norm": float(np.linalg.norm(arm.mean[1:])),
-                "worth_of_rewards": float(1.0 / np.linalg.inv(arm.precision)[0, 0]),
+                "worth_of_rewards": worth_of_rewards(arm),
             }
             for arm_id, arm in prior.arms.items()
         ],
@@ -98,9 +129,9 @@ def _show(document: Document, *, as_json: bool) -> None:
     console.print(f"encoder {document['encoder_id']}, dimension {document['dimension']}", highlight=False)
     for name, fact in document["provenance"].items():
         console.print(f"{name}: {fact}", highlight=False)
-    table = Table("arm", "expected reward", "slope norm", "worth of rewards")
+    table = Table("arm", "expected reward", "worth of rewards")
     for arm in document["arms"]:
-        numbers = [f"{arm[key]:.4g}" for key in ("expected_reward", "slope_norm", "worth_of_rewards")]
+        numbers = [f"{arm[key]:.4g}" for key in ("expected_reward", "worth_of_rewards")]
         table.add_row(arm["arm_id"], *numbers)
     console.print(table)
 

@@ -17,6 +17,9 @@ SAMPLES = (
     errors.Conflict("changed"),
     errors.AlreadyExists("pool", "p"),
     errors.ResourceInUse("used"),
+    errors.DataLoss("damaged"),
+    errors.EventsTrimmed("pool"),
+    errors.StateUnreadable("pool", "damaged"),
 )
 STATUS = {
     "InvalidRequest": ("INVALID_ARGUMENT", "VALIDATION"),
@@ -29,6 +32,9 @@ STATUS = {
     "Conflict": ("ABORTED", "CONFLICT"),
     "AlreadyExists": ("ALREADY_EXISTS", "POOL_ALREADY_EXISTS"),
     "ResourceInUse": ("FAILED_PRECONDITION", "RESOURCE_IN_USE"),
+    "DataLoss": ("DATA_LOSS", "DATA_LOSS"),
+    "EventsTrimmed": ("OUT_OF_RANGE", "EVENTS_TRIMMED"),
+    "StateUnreadable": ("UNAVAILABLE", "STATE_UNREADABLE"),
 }
 
 
