@@ -68,6 +68,7 @@ def encode_decision(decision: Decision) -> bytes:
             "win": decision.window_start_ms,
             "seed": decision.seed,
             "shadow": decision.shadow,
+            "seen": decision.learned_rewards,
         }
     )
 
@@ -100,6 +101,7 @@ def decode_decision(data: bytes) -> Decision:
         window_start_ms=doc["win"],
         seed=doc["seed"],
         shadow=doc["shadow"],
+        learned_rewards=doc.get("seen", 0),
     )
 
 

@@ -59,7 +59,10 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The immutable part of a decision record: everything that billing, learning and evaluation need of it."""
+    """The immutable part of a decision record: everything that billing, learning and evaluation need of it.
+
+    `learned_rewards`: how many rewards the snapshot contained that it was made from.
+    """
 
     decision_id: str
     request_id: str
@@ -84,6 +87,7 @@ class Decision:
     window_start_ms: int
     seed: int = 0
     shadow: bool = False
+    learned_rewards: int = 0
 
     @property
     def arm_id(self) -> str:

@@ -51,11 +51,15 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolModel:
-    """A learner fitted to the snapshot `version`; its arms are `arm_ids`, in order, its contexts of `dimension`."""
+    """A learner fitted to the snapshot `version`, which holds so many `rewards`.
+
+    Its arms are `arm_ids`, in order, its contexts of `dimension`.
+    """
 
     arm_ids: tuple[str, ...]
     dimension: int
     version: int
+    rewards: int
     fitted: Fitted
     tokens: TokenModel
 
@@ -99,6 +103,7 @@ def build_model(
         arm_ids=knowledge.arm_ids,
         dimension=state.dimension,
         version=state.version,
+        rewards=state.rewards,
         fitted=LEARNERS[learner.name].fit(knowledge, learner.parameters),
         tokens=fit_tokens(state, arm_ids),
     )

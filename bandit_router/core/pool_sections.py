@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bandit_router.core.examples_codec import pack_examples, unpack_examples
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.recent_codec import pack_recency, unpack_recency
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +29,7 @@ class Section:
     unpack: Callable[[PoolState, int, bytes], None]
 
 
-SECTIONS: tuple[Section, ...] = (Section("examples", 1, pack_examples, unpack_examples),)
+SECTIONS: tuple[Section, ...] = (
+    Section("examples", 1, pack_examples, unpack_examples),
+    Section("recency", 1, pack_recency, unpack_recency),
+)

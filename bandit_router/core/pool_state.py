@@ -15,6 +15,7 @@ import numpy as np
 from bandit_router.core.decision import Decision
 from bandit_router.core.examples import Example, Examples
 from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
+from bandit_router.core.recent import Recency
 from bandit_router.core.regression import FloatArray, RegressionSums
 
 
@@ -40,7 +41,8 @@ class ArmState:
 class PoolState:
     """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots.
 
-    `examples`: the latest single outcomes, as many as the pool's learner asks for (`Examples.resize`).
+    `examples`: the latest single outcomes, as many as the pool's learner asks for (`Examples.resize`). `recency`: sums
+    of the latest rewards.
     """
 
     dimension: int
@@ -50,6 +52,12 @@ class PoolState:
     events: int = 0
     projection_version: int = 0
     examples: Examples = field(default_factory=Examples)
+    recency: Recency = field(default_factory=Recency)
+
+    @property
+    def rewards(self) -> int:
+        """How many rewards have been learned: the pool's logical time."""
+        return sum(arm.reward.count for arm in self.arms.values())
 
     def copy(self) -> PoolState:
         """An independent copy: folding into it leaves the original as it is."""
@@ -62,6 +70,7 @@ class PoolState:
             self.events,
             self.projection_version,
             self.examples.copy(),
+            self.recency.copy(),
         )
 
 
@@ -80,6 +89,7 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
     if arm is None:
         arm = state.arms[decision.arm_id] = ArmState.empty(state.dimension)
     _replace(arm.reward, x, before.reward, after.reward)
+    state.recency.replace(decision.arm_id, x, learned=decision.learned_rewards, old=before.reward, new=after.reward)
     _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
     if state.examples.capacity and before.reward != after.reward:
         state.examples.put(_example(decision, after))

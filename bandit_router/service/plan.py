@@ -70,6 +70,7 @@ class Plan:
             prices=arm.prices,
             price_per_usd=self.mark.price_per_usd,
             snapshot_version=served.model.version,
+            learned_rewards=served.model.rewards,
             projection_version=self.projection_version,
             policy_id=f"{served.policy_prefix}/{tenant.budget_policy}",
             exploration=served.exploration,

@@ -35,8 +35,10 @@ from bandit_router.core.pool_state import ArmState
 from bandit_router.core.regression import FloatArray, GaussianPrior
 from bandit_router.core.spec import SpecError
 
-DEFAULTS: Parameters = {"alpha": 1.3, "deviation": 1.5, "bias": 2.0, "level": 0.6, "common": 0.3}
-"""`level`: prior mean reward of the pool; `common`: precision of that and of the pool's slopes around zero."""
+DEFAULTS: Parameters = {"alpha": 1.3, "deviation": 1.5, "bias": 2.0, "level": 0.6, "common": 0.3, "shift": 3.0}
+"""`level`: prior mean reward of the pool; `common`: precision of that and of the pool's slopes around zero.
+
+`shift`: after how many standard errors an arm's latest rewards move its level (core.recent)."""
 
 _NOISE_GUESS = 0.1
 _NOISE_WEIGHT = 10.0
@@ -84,7 +86,7 @@ def arm_posteriors(
 def _check(parameters: Parameters) -> None:
     if parameters["alpha"] < 0.0:
         raise SpecError(f"hierarchical:alpha must not be negative, got {parameters['alpha']:g}")
-    for key in ("deviation", "bias", "common"):
+    for key in ("deviation", "bias", "common", "shift"):
         if parameters[key] <= 0.0:
             raise SpecError(f"hierarchical:{key} must be positive, got {parameters[key]:g}")
 
@@ -103,10 +105,20 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     gram, moment = _with_priors(knowledge, arm_ids, sums, common, deviation)
     found = arm_posteriors(gram, moment, common=common, deviation=deviation)
     noise, served = _noise(sums, found.mean), len(knowledge.arm_ids)
-    rewards = GaussianRewards(
-        mean=found.mean[:served], covariance=noise * found.covariance[:served], noise=np.full(served, noise)
-    )
+    mean, covariance = found.mean[:served], noise * found.covariance[:served]
+    _follow(knowledge, mean, covariance, noise=noise, threshold=parameters["shift"])
+    rewards = GaussianRewards(mean=mean, covariance=covariance, noise=np.full(served, noise))
     return Fitted(rewards, alpha=parameters["alpha"] * math.sqrt(math.log(choices)))
+
+
+def _follow(knowledge: Knowledge, mean: FloatArray, covariance: FloatArray, *, noise: float, threshold: float) -> None:
+    """Move the intercepts to where the arms' latest rewards are, where chance does not explain them (core.recent)."""
+    for index, arm_id in enumerate(knowledge.arm_ids):
+        recent = knowledge.state.recency.arms.get(arm_id)
+        if recent is not None:
+            moved, error = recent.shift(mean[index], noise_sd=math.sqrt(noise), threshold=threshold)
+            mean[index, 0] += moved
+            covariance[index, 0, 0] += error * error
 
 
 def _stack(knowledge: Knowledge, arm_ids: Sequence[str]) -> Sums:

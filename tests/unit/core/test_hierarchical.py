@@ -135,7 +135,7 @@ def test_a_prior_that_rewards_bear_out_is_believed() -> None:
     assert np.abs(with_prior[:, 1] - wanted).mean() < 0.3 * np.abs(without[:, 1] - wanted).mean()
 
 
-@pytest.mark.parametrize("spec", ["alpha=-1", "deviation=0", "bias=0", "common=0"])
+@pytest.mark.parametrize("spec", ["alpha=-1", "deviation=0", "bias=0", "common=0", "shift=0"])
 def test_parameters_without_sense_are_refused_by_name(spec: str) -> None:
     with pytest.raises(SpecError, match=spec.partition("=")[0]):
         parse_learner(f"hierarchical:{spec}")
