@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from bandit_router.core.resources import DEFAULT_LEARNER
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.logs.battles import read_battles
 from bandit_router_sim.logs.canonical import read_full_log
@@ -32,6 +33,7 @@ def prior_study(
     battles: Annotated[Path | None, typer.Option(help="Preference battles.", exists=True)] = None,
     budgets: Annotated[int, typer.Option(help="Budgets per log, strictly between cheapest and dearest.", min=1)] = 3,
     seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 20,
+    learner: Annotated[str, typer.Option(help="Learner that the priors are given to.")] = DEFAULT_LEARNER,
     pilot: Annotated[bool, typer.Option("--pilot", help="PILOT's choices: learner, cosine, threshold.")] = False,
     splits: Annotated[int, typer.Option(help="Splits of the battles by prompt.", min=1)] = 5,
     max_rows: Annotated[int | None, typer.Option(help="At most so many queries of a log, drawn once.", min=200)] = None,
@@ -47,7 +49,7 @@ def prior_study(
         for path in logs or []:
             material = _material(path, max_rows)
             for budget_usd in budgets_of(material, budgets):
-                for label, policy, priors in _plan(is_pilot=pilot):
+                for label, policy, priors in _plan(learner, is_pilot=pilot):
                     key = f"{material.log.name}{label}", budget_usd
                     found[key] = dict(
                         curves(material, budget_usd, seeds=seeds, priors=priors, policy=policy, jobs=jobs)
@@ -62,10 +64,10 @@ def prior_study(
         out.write_text(text, encoding="utf-8")
 
 
-def _plan(*, is_pilot: bool) -> list[tuple[str, Policy, Sequence[str]]]:
+def _plan(learner: str, *, is_pilot: bool) -> list[tuple[str, Policy, Sequence[str]]]:
     """What is replayed: a label, a policy, and the priors that it is given."""
     if not is_pilot:
-        return [("", Policy(), tuple(PRIORS))]
+        return [("", Policy(learner=learner), tuple(PRIORS))]
     return [(f", {name}", policy, PILOT_PRIORS) for name, policy in PILOT_POLICIES.items()]
 
 

@@ -36,7 +36,7 @@ PILOT_POLICIES: Mapping[str, Policy] = {
     "pilot, replan": Policy(learner="pilot"),
     "pilot by cosine, replan": Policy(learner="pilot:cosine=1"),
     "pilot, threshold": Policy(learner="pilot", budget_policy="threshold"),
-    "linucb, replan": Policy(),
+    "linucb, replan": Policy(learner="linucb"),
 }
 PILOT_PRIORS = ("none", "battles + labels")
 """What the paper's choices are compared by."""
