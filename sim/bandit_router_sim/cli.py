@@ -10,6 +10,7 @@ from bandit_router_sim.cli_ope import ope
 from bandit_router_sim.cli_prior import prior_study
 from bandit_router_sim.cli_replay import replay
 from bandit_router_sim.cli_report import report
+from bandit_router_sim.cli_tune import tune
 from bandit_router_sim.cli_world import world
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.command()(describe)
 app.command()(convert)
 app.command()(world)
 app.command("prior-study")(prior_study)
+app.add_typer(tune, name="tune")
 
 
 def main() -> None:

@@ -14,10 +14,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from bandit_router.core.resources import HoldPolicy, WindowKind
+from bandit_router_sim.cli_relive import Relive, replay_decisions
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.logs.full import FullLog
+from bandit_router_sim.logs.kinds import is_decision_log
 from bandit_router_sim.progress import progress_of_runs
 from bandit_router_sim.replay.cluster import BACKENDS, ClusterMissing
 from bandit_router_sim.replay.course import course_of
@@ -56,7 +58,7 @@ class _Play:
 
 
 def replay(
-    logs: Annotated[list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True)],
+    logs: Annotated[list[Path], typer.Argument(help="Full-information logs, or decision logs.", exists=True)],
     *,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "default",
     budget: Annotated[str, typer.Option(help="USD per request; several separated by commas.")] = "",
@@ -80,13 +82,18 @@ def replay(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the runs to this file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Results; run again to go on where it stopped.")] = None,
 ) -> None:
-    """Replay logs under budgets; rewards, spend and refusals are those after the learning stretch."""
+    """Replay logs under budgets; rewards, spend and refusals are those after learning; decision logs count whole."""
     console = Console(stderr=True)
     chosen = _policy(policy, learner=learner, exploration=exploration, hold_policy=hold_policy)
     _one_of(backend, BACKENDS, "--backend")
     kind = None if window is None else WindowKind(_one_of(window, KINDS, "--window"))
     flags = {"reward_delay": reward_delay, "bill_delay": bill_delay, "reward_rate": reward_rate, "windows": windows}
     changed = {name: value for name, value in {**flags, "window": kind}.items() if value is not None}
+    if is_decision_log(logs[0]):
+        _no_scenario(scenario != "stationary" or bool(changed) or bool(arm) or out is not None)
+        how = Relive(limit_usd, seeds, jobs, skip_bad, json_file)
+        replay_decisions(logs, chosen, _budgets(budget) if budget else [], how)
+        return
     play = _Play(scenario, changed, limit_usd)
     cache = None if out is None else ResultCache(out)
     runs: list[tuple[FullLog, Setting, Finished]] = []
@@ -103,6 +110,11 @@ def replay(
     for part, name in _PARTS.items():
         if any(len(row[part]) > 1 for row in rows):
             Console().print(_parts_table(rows, part, name))
+
+
+def _no_scenario(is_asked: bool) -> None:
+    if is_asked:
+        raise typer.BadParameter("decision logs are replayed as they came: no scenario, delays, windows, arms or --out")
 
 
 def _run(

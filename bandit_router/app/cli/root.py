@@ -16,7 +16,7 @@ from bandit_router.app.cli.resources import arms, pools, tenants
 from bandit_router.app.cli.session import EXIT_REFUSED
 from bandit_router.app.config import ConfigError, load_config
 from bandit_router.app.demo.recordings import RecordingsMissing
-from bandit_router.app.demo.run import run_demo
+from bandit_router.app.demo.run import DEFAULT_EXPLORATION, run_demo
 from bandit_router.app.doctor import examine
 
 EXIT_USAGE = 2
@@ -67,13 +67,16 @@ def demo(
     budget: Annotated[float, typer.Option(help="USD per request.", min=0.0)] = 0.0003,
     requests: Annotated[int, typer.Option(help="How many prompts.", min=1)] = 3609,
     seed: Annotated[int, typer.Option(help="Order of the prompts, and the router's draws.")] = 0,
+    exploration: Annotated[str, typer.Option(help="Of its pool, such as igw:tau=60.")] = DEFAULT_EXPLORATION,
     json_output: Annotated[bool, typer.Option("--json", help="Last line: one JSON object.")] = False,
     keep: Annotated[Path | None, typer.Option(help="Keep the server's data in this directory.")] = None,
 ) -> None:
     """Route recorded prompts of three real models through a real server."""
     console = Console(stderr=json_output)
     try:
-        verdict = run_demo(console, budget_usd=budget, requests=requests, seed=seed, data_dir=keep)
+        verdict = run_demo(
+            console, budget_usd=budget, requests=requests, seed=seed, exploration=exploration, data_dir=keep
+        )
     except RecordingsMissing as error:
         console.print(str(error), style="red")
         raise typer.Exit(EXIT_USAGE) from None

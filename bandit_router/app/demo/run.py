@@ -22,6 +22,7 @@ from bandit_router.core.money import nusd_to_usd, usd_to_nusd
 
 POOL_ID = "demo"
 TENANT_ID = "demo"
+DEFAULT_EXPLORATION = "igw"
 CONCURRENCY = 4
 START_TIMEOUT_S = 60.0
 CALL_TIMEOUT_S = 10.0
@@ -31,20 +32,31 @@ class DemoServerFailed(Exception):
     """The demo's server did not come up."""
 
 
-def run_demo(console: Console, *, budget_usd: float, requests: int, seed: int, data_dir: Path | None = None) -> Verdict:
+def run_demo(
+    console: Console,
+    *,
+    budget_usd: float,
+    requests: int,
+    seed: int,
+    exploration: str = DEFAULT_EXPLORATION,
+    data_dir: Path | None = None,
+) -> Verdict:
     """Stream recorded prompts through a server and print what came of it. Raises RecordingsMissing."""
     recordings = load_recordings().shuffled(seed=seed, count=requests)
     with _directory(data_dir) as directory:
-        verdict = asyncio.run(_run(console, recordings, directory, budget_usd=budget_usd, seed=seed))
+        run = _run(console, recordings, directory, budget_usd=budget_usd, seed=seed, exploration=exploration)
+        verdict = asyncio.run(run)
     print_verdict(console, verdict)
     return verdict
 
 
-async def _run(console: Console, recordings: Recordings, directory: Path, *, budget_usd: float, seed: int) -> Verdict:
+async def _run(
+    console: Console, recordings: Recordings, directory: Path, *, budget_usd: float, seed: int, exploration: str
+) -> Verdict:
     count = len(recordings.prompts)
     tally = Tally(requests=count, limit_nusd=usd_to_nusd(f"{budget_usd * count:.9f}"))
     async with _server(directory) as target, AsyncRouterClient(target, tenant_id=TENANT_ID) as client:
-        await _set_up(client, recordings, tally, seed=seed)
+        await _set_up(client, recordings, tally, seed=seed, exploration=exploration)
         console.print(f"server at {target}, data in {directory}; {count} prompts, {len(recordings.arms)} arms")
         started_s = time.perf_counter()
         with Progress(console, tally) as progress:
@@ -62,9 +74,11 @@ async def _run(console: Console, recordings: Recordings, directory: Path, *, bud
     return Verdict(tally=tally, budget=budget, elapsed_s=elapsed_s, yardsticks=yardsticks)
 
 
-async def _set_up(client: AsyncRouterClient, recordings: Recordings, tally: Tally, *, seed: int) -> None:
+async def _set_up(
+    client: AsyncRouterClient, recordings: Recordings, tally: Tally, *, seed: int, exploration: str
+) -> None:
     admin = client.admin
-    await admin.create_pool(POOL_ID, seed=seed)
+    await admin.create_pool(POOL_ID, seed=seed, exploration=exploration)
     for arm in recordings.arms:
         await admin.put_arm(
             POOL_ID,

@@ -14,6 +14,7 @@ from bandit_router.core.money import nusd_to_usd, usd_to_nusd
 from bandit_router.service.assembly import Services
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.messages import FeedbackRequest, RouteReply, RouteRequest, Usage
+from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 from bandit_router_sim.logs.full import FloatArray, FullLog
 from bandit_router_sim.replay.course import Course, course_of
 from bandit_router_sim.replay.result import REFUSED, RunResult, Trace
@@ -32,11 +33,17 @@ class _Report:
 class Replay:
     """One replay under way. Raises ScenarioError if the setting's scenario does not fit the log."""
 
-    def __init__(self, material: Material, setting: Setting, encoders: EncoderSource) -> None:
+    def __init__(
+        self,
+        material: Material,
+        setting: Setting,
+        encoders: EncoderSource,
+        retention: Retention = DEFAULT_RETENTION,
+    ) -> None:
         self._material = material
         self._setting = setting
         self._course = course_of(material.log, setting)
-        self._stage = Stage(material, setting, self._course, encoders)
+        self._stage = Stage(material, setting, self._course, encoders, retention)
         self._reports: deque[_Report] = deque()
         self._late_reports: deque[_Report] = deque()
         self._changes = deque(self._course.changes)

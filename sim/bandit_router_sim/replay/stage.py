@@ -13,6 +13,7 @@ from bandit_router.core.windows import window_at
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.learning import LEASE_MS
+from bandit_router.service.retention import Retention
 from bandit_router_sim.replay.course import LEARNING, Course
 from bandit_router_sim.replay.quiet import QuietObserver
 from bandit_router_sim.replay.recorded import Recorded
@@ -28,7 +29,9 @@ _PART_OF_LEASE = 0.5
 class Stage:
     """One replica in memory, with the scenario's pool and tenants."""
 
-    def __init__(self, material: Material, setting: Setting, course: Course, encoders: EncoderSource) -> None:
+    def __init__(
+        self, material: Material, setting: Setting, course: Course, encoders: EncoderSource, retention: Retention
+    ) -> None:
         self._material, self._setting, self._course = material, setting, course
         self._rule = WindowRule(kind=setting.scenario.window, carry_over=setting.scenario.carry_over)
         self._clock = ManualClock()
@@ -40,6 +43,7 @@ class Stage:
             entropy=SeededEntropy(setting.seed),
             encoders=encoders,
             observer=QuietObserver(),
+            retention=retention,
         )
 
     async def set_up(self) -> None:
