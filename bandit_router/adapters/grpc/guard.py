@@ -20,6 +20,7 @@ from bandit_router.adapters.grpc.validation import check
 from bandit_router.core.errors import RouterError, StoreAway
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.observer import Observer
+from bandit_router.service.time_limit import TimeLimit, caller_waits
 
 STORE_AWAY = "the store did not answer in time; it is safe to retry with the same ids"
 """The cause names hosts, which are none of the caller's business."""
@@ -144,11 +145,13 @@ class _Watch:
 
 async def _in_time(answer: Awaitable[_R], remaining_s: float | None) -> _R:
     """The answer within the caller's deadline. Raises DeadlineExceeded."""
+    limit = TimeLimit(remaining_s)
     try:
-        async with asyncio.timeout(remaining_s) as limit:
-            return await answer
+        with caller_waits(remaining_s):
+            async with limit:
+                return await answer
     except TimeoutError:
-        if limit.expired():
+        if limit.expired:
             raise DeadlineExceeded("the call's deadline passed") from None
         raise
 

@@ -2,6 +2,9 @@
 
 Throughput then does not pay a round trip per call: while batches are under way new calls gather in the queue, so the
 batches grow with the load and shrink to one call when there is none.
+
+A server that has let whole batches down is away. From then on calls are refused at once, but for one now and then that
+tries it: callers do not queue for what will not come.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from bandit_router.adapters.redis.link import Link, Reply, send_scripts
+from bandit_router.adapters.redis.link import Link, Reply, ServerAway, send_scripts
 from bandit_router.adapters.redis.scripts import Command
 from bandit_router.ports.ledger import StoreUnavailable
 
@@ -22,6 +25,12 @@ MAX_BATCH = 256
 
 MAX_BATCHES_IN_FLIGHT = 2
 """One is being answered while the next is on its way."""
+
+AWAY_AFTER = 2
+"""Batches in a row without any answer after which the server is away."""
+
+PROBE_EVERY_S = 0.2
+"""While it is away, how often a call is let through to find out."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,6 +53,8 @@ class GroupCommit:
         self._launching = False
         self._closed = False
         self._waiting = 0
+        self._batches_lost = 0
+        self._next_probe_s = 0.0
 
     async def call(self, command: Command) -> Reply:
         """The command's reply. Raises StoreUnavailable after `timeout_s` at the latest; a cancelled call is dropped."""
@@ -52,6 +63,8 @@ class GroupCommit:
         if self._waiting >= MAX_QUEUED:
             raise StoreUnavailable(f"{MAX_QUEUED} calls wait for the store already")
         loop = asyncio.get_running_loop()
+        if not self._admits(loop.time()):
+            raise StoreUnavailable("the store is away")
         call = _Call(command, loop.create_future(), loop.time() + self._timeout_s)
         self._queue.append(call)
         self._watch(call, loop)
@@ -68,6 +81,15 @@ class GroupCommit:
         while self._batches or self._queue:
             self._launch()
             await asyncio.gather(*self._batches)
+
+    def _admits(self, now_s: float) -> bool:
+        """Whether a call may go to the server: always, or as a probe while it is away."""
+        if self._batches_lost < AWAY_AFTER:
+            return True
+        if now_s < self._next_probe_s:
+            return False
+        self._next_probe_s = now_s + PROBE_EVERY_S
+        return True
 
     def _watch(self, call: _Call, loop: asyncio.AbstractEventLoop) -> None:
         """All calls wait equally long, so they give up in the order they came in: one timer does for all."""
@@ -112,6 +134,8 @@ class GroupCommit:
         replies: list[Reply] = [StoreUnavailable("the call was not sent")] * len(batch)
         try:
             replies = await send_scripts(self._link, [call.command for call in batch], timeout_s=self._timeout_s)
+            is_lost = all(isinstance(reply, ServerAway) for reply in replies)
+            self._batches_lost = self._batches_lost + 1 if is_lost else 0
         finally:
             for call, reply in zip(batch, replies, strict=True):
                 _answer(call, reply)

@@ -35,6 +35,7 @@ from redis.exceptions import (
 
 from bandit_router.adapters.redis.scripts import Argument, Command
 from bandit_router.ports.ledger import StoreUnavailable
+from bandit_router.service.time_limit import TimeLimit
 
 Reply = Any
 """What a command answered, or the exception that it failed with."""
@@ -52,6 +53,10 @@ _UNAVAILABLE = (
     asyncio.TimeoutError,
 )
 _UNAVAILABLE_CODES = ("BUSY", "LOADING", "MISCONF", "NOREPLICAS", "OOM", "UNBLOCKED")
+
+
+class ServerAway(StoreUnavailable):
+    """Nothing came back from the server at all: the connection was refused or lost, or the time was up."""
 
 
 class Link(Protocol):
@@ -84,7 +89,7 @@ class SingleLink:
         """See `Link.send`."""
         pool = self._client.connection_pool
         try:
-            async with asyncio.timeout(timeout_s):
+            async with TimeLimit(timeout_s):
                 connection = await pool.get_connection()  # type: ignore[no-untyped-call]
                 try:
                     return await _exchange(connection, commands)
@@ -114,7 +119,7 @@ class ClusterLink:
         """See `Link.send`."""
         replies: list[Reply] = [None] * len(commands)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with TimeLimit(timeout_s):
                 await self._client.initialize()
                 groups = self._group(commands)
         except (RedisError, *_UNAVAILABLE) as error:
@@ -146,7 +151,7 @@ class ClusterLink:
     ) -> None:
         part = [commands[index] for index in indexes]
         try:
-            async with asyncio.timeout(timeout_s):
+            async with TimeLimit(timeout_s):
                 connection = node.acquire_connection()
                 try:
                     answers = await _exchange(connection, part)
@@ -173,7 +178,7 @@ class ClusterLink:
             if not isinstance(reply, MovedError | AskError):
                 continue
             try:
-                async with asyncio.timeout(timeout_s):
+                async with TimeLimit(timeout_s):
                     replies[index] = await self._client.execute_command(*commands[index].args)
             except (RedisError, *_UNAVAILABLE) as error:
                 replies[index] = as_store_error(error)
@@ -225,7 +230,7 @@ def _slot(command: Command) -> int:
 def _all_unavailable(commands: Sequence[Command], error: Exception, timeout_s: float) -> list[Reply]:
     if isinstance(error, asyncio.TimeoutError):
         error = TimeoutError(f"no answer within {timeout_s:g} s")
-    return [_unavailable(error)] * len(commands)
+    return [ServerAway(f"{error}" or type(error).__name__)] * len(commands)
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

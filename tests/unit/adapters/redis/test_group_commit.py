@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from bandit_router.adapters.redis import group_commit
-from bandit_router.adapters.redis.group_commit import MAX_BATCH, MAX_BATCHES_IN_FLIGHT, GroupCommit
+from bandit_router.adapters.redis.group_commit import AWAY_AFTER, MAX_BATCH, MAX_BATCHES_IN_FLIGHT, GroupCommit
+from bandit_router.adapters.redis.link import ServerAway
 from bandit_router.adapters.redis.scripts import plain
 from bandit_router.ports.ledger import StoreUnavailable
 
@@ -152,3 +153,36 @@ async def test_closing_lets_calls_finish_and_refuses_new_ones(link, group):
     assert [call.result() for call in calls] == [f"c{n}" for n in range(MAX_BATCH * 3)]
     with pytest.raises(StoreUnavailable, match="closed"):
         await group.call(plain("late", "k"))
+
+
+async def test_a_server_that_lets_batches_down_is_away_until_a_probe_gets_through(link):
+    group = GroupCommit(link, timeout_s=5.0)
+    link.gate.set()
+    works = link.send
+
+    async def away(commands, *, timeout_s):
+        link.batches.append(["tried"])
+        return [ServerAway("refused")] * len(commands)
+
+    link.send = away
+    for _ in range(AWAY_AFTER + 1):
+        with pytest.raises(StoreUnavailable, match="refused"):
+            await group.call(plain("a", "k"))
+    tried = len(link.batches)
+    for _ in range(100):
+        with pytest.raises(StoreUnavailable, match="is away"):
+            await group.call(plain("b", "k"))
+    assert len(link.batches) == tried
+    link.send = works
+    group._next_probe_s = 0.0
+    assert await group.call(plain("c", "k")) == "c"
+    assert await group.call(plain("d", "k")) == "d"
+
+
+async def test_refusals_of_single_commands_do_not_make_the_server_away(link, group):
+    link.failing["a"] = StoreUnavailable("OOM")
+    link.gate.set()
+    for _ in range(AWAY_AFTER + 1):
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await group.call(plain("a", "k"))
+    assert await group.call(plain("b", "k")) == "b"
