@@ -5,7 +5,7 @@ Field names are those of the protos; 64-bit integers come back as strings, as JS
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any, Self
 
@@ -53,6 +53,13 @@ class JsonClient:
         try:
             for response in getattr(self._admin, method)(_message(method, request)):
                 yield _document(response)
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from None
+
+    def upload(self, method: str, requests: Iterable[Mapping[str, Any]]) -> Document:
+        """The response of a client-streaming method, which may take any time. Raises RouterError."""
+        try:
+            return _document(getattr(self._admin, method)(_message(method, request) for request in requests))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from None
 

@@ -22,7 +22,7 @@ from bandit_router.app.bootstrap import declare
 from bandit_router.app.config import Config, ConfigError, load_config
 from bandit_router.app.wiring import Replica, open_replica
 from bandit_router.core.errors import RouterError
-from bandit_router.ports.catalog import SchemaTooNew
+from bandit_router.ports.catalog import ImportUnfinished, SchemaTooNew
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.service.tasks import BackgroundTasks
 
@@ -41,6 +41,7 @@ CANNOT_START = (
     ConfigError,
     DataDirectoryInUse,
     EmbeddedServerError,
+    ImportUnfinished,
     OSError,
     RouterError,
     SchemaTooNew,

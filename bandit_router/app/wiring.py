@@ -85,5 +85,6 @@ def open_replica(config: Config, observer: Observer) -> Replica:
         encoders=Encoders(),
         observer=observer,
         retention=config.retention,
+        archive=store.archive,
     )
     return Replica(config=config, services=services, store=store, embedded=embedded)

@@ -169,3 +169,24 @@ class EventsTrimmed(RouterError):
 
     def __init__(self, pool_id: str) -> None:
         super().__init__(f"events of pool {pool_id!r} behind this cursor have been dropped; start without a cursor")
+
+
+class NotOffered(RouterError):
+    """What this server runs on cannot do this."""
+
+    code = "UNIMPLEMENTED"
+    reason = "NOT_OFFERED"
+
+
+class StateTooNewHere(RouterError):
+    """The state was exported by newer code than this. Nothing was changed."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "STATE_TOO_NEW"
+
+
+class StoreNotEmpty(RouterError):
+    """An import would overwrite what is there. Nothing was changed."""
+
+    code = "FAILED_PRECONDITION"
+    reason = "STORE_NOT_EMPTY"

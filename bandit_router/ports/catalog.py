@@ -44,6 +44,10 @@ class SchemaTooNew(Exception):
     """The store was written by newer code. `args[0]` says which schema version it needs."""
 
 
+class ImportUnfinished(Exception):
+    """An import into the store is under way, or was cut short: what is there is not whole."""
+
+
 ANY_VERSION = -1
 ABSENT = 0
 
@@ -52,7 +56,7 @@ class Catalog(Protocol):
     """Documents by kind and key."""
 
     async def check_schema(self, version: int) -> None:
-        """Mark an empty store with `version`; raise SchemaTooNew if it bears a higher one."""
+        """Mark an empty store with `version`. Raises SchemaTooNew if it bears a higher one, ImportUnfinished."""
         ...
 
     async def get(self, kind: Kind, key: str) -> Document | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bandit_router.core.codec import SCHEMA_VERSION
+from bandit_router.ports.archive import Archive
 from bandit_router.ports.catalog import Catalog
 from bandit_router.ports.clock import Clock, Entropy
 from bandit_router.ports.events import EventLog
@@ -13,6 +14,7 @@ from bandit_router.ports.ledger import Ledger
 from bandit_router.ports.observer import Observer
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.admin import AdminService
+from bandit_router.service.archiving import ArchiveService
 from bandit_router.service.budgets import BudgetService
 from bandit_router.service.contexts import ContextBuilder, EncoderSource
 from bandit_router.service.directory import Directory
@@ -63,6 +65,7 @@ class Services:
     previews: PreviewService
     projections: ProjectionService
     priors: PriorService
+    archives: ArchiveService
     learner: Learner
     sweeper: Sweeper
     directory: Directory
@@ -96,8 +99,9 @@ def assemble(
     encoders: EncoderSource,
     observer: Observer,
     retention: Retention = DEFAULT_RETENTION,
+    archive: Archive | None = None,
 ) -> Services:
-    """Services over `store`. `encoders` makes an encoder of its id."""
+    """Services over `store`. `encoders` makes an encoder of its id; `archive` is that of a store which has one."""
     directory = Directory(store.catalog)
     models = Models(directory, store.snapshots, observer)
     contexts = ContextBuilder(directory, encoders, observer)
@@ -128,6 +132,7 @@ def assemble(
         previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
         priors=PriorService(catalog=store.catalog, directory=directory, encoders=encoders),
+        archives=ArchiveService(archive, clock, observer),
         learner=Learner(
             owner=owner,
             directory=directory,

@@ -1923,7 +1923,9 @@ class StreamEventsRequest(_message.Message):
     tenant_id: _builtins.str
     """Only decisions of this tenant; empty: all."""
     cursor: _builtins.str
-    """`cursor` of the last response that was dealt with; empty: from the oldest entry kept."""
+    """`cursor` of the last response that was dealt with; empty: from the oldest entry kept. OUT_OF_RANGE if entries
+    behind it have been dropped.
+    """
     follow: _builtins.bool
     """True waits for further entries; false ends the stream at the end of the log."""
     def __init__(
@@ -1969,3 +1971,142 @@ class StreamEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamEventsResponse: _TypeAlias = StreamEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListDeadEventsRequest(_message.Message):
+    """Asks for a page of a pool's dead events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    """The pool."""
+    page_size: _builtins.int
+    """Most entries to return, up to 1000; 0: 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty: the first page."""
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "pool_id", b"pool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadEventsRequest: _TypeAlias = ListDeadEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListDeadEventsResponse(_message.Message):
+    """A page of dead events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty after the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadEvent]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___DeadEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeadEventsResponse: _TypeAlias = ListDeadEventsResponse  # noqa: Y015
+
+@_typing.final
+class DeadEvent(_message.Message):
+    """An event that could not be learned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DIED_AT_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    position: _builtins.str
+    """Place of the event in the log."""
+    reason: _builtins.str
+    """Why it could not be learned the last time."""
+    tries: _builtins.int
+    """How often it was tried."""
+    @_builtins.property
+    def died_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was tried last."""
+
+    @_builtins.property
+    def event(self) -> _events_pb2.Event:
+        """The event, if it can be read at all."""
+
+    def __init__(
+        self,
+        *,
+        position: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        died_at: _timestamp_pb2.Timestamp | None = ...,
+        tries: _builtins.int = ...,
+        event: _events_pb2.Event | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["died_at", b"died_at", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["died_at", b"died_at", "event", b"event", "position", b"position", "reason", b"reason", "tries", b"tries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadEvent: _TypeAlias = DeadEvent  # noqa: Y015
+
+@_typing.final
+class RedriveEventsRequest(_message.Message):
+    """Asks for dead events to be tried again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOL_ID_FIELD_NUMBER: _builtins.int
+    pool_id: _builtins.str
+    """The pool."""
+    def __init__(
+        self,
+        *,
+        pool_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pool_id", b"pool_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveEventsRequest: _TypeAlias = RedriveEventsRequest  # noqa: Y015
+
+@_typing.final
+class RedriveEventsResponse(_message.Message):
+    """The learner has been told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedriveEventsResponse: _TypeAlias = RedriveEventsResponse  # noqa: Y015

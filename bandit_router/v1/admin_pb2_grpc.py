@@ -172,6 +172,16 @@ class AdminServiceStub:
                 request_serializer=bandit__router_dot_v1_dot_admin__pb2.StreamEventsRequest.SerializeToString,
                 response_deserializer=bandit__router_dot_v1_dot_admin__pb2.StreamEventsResponse.FromString,
                 _registered_method=True)
+        self.ListDeadEvents = channel.unary_unary(
+                '/bandit_router.v1.AdminService/ListDeadEvents',
+                request_serializer=bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsRequest.SerializeToString,
+                response_deserializer=bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsResponse.FromString,
+                _registered_method=True)
+        self.RedriveEvents = channel.unary_unary(
+                '/bandit_router.v1.AdminService/RedriveEvents',
+                request_serializer=bandit__router_dot_v1_dot_admin__pb2.RedriveEventsRequest.SerializeToString,
+                response_deserializer=bandit__router_dot_v1_dot_admin__pb2.RedriveEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -369,6 +379,20 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadEvents(self, request, context):
+        """Lists the events of a pool that could not be learned, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedriveEvents(self, request, context):
+        """Has the pool's learner try its dead events again: within about a second, each once. What fails again stays dead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -506,6 +530,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.StreamEvents,
                     request_deserializer=bandit__router_dot_v1_dot_admin__pb2.StreamEventsRequest.FromString,
                     response_serializer=bandit__router_dot_v1_dot_admin__pb2.StreamEventsResponse.SerializeToString,
+            ),
+            'ListDeadEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadEvents,
+                    request_deserializer=bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsRequest.FromString,
+                    response_serializer=bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsResponse.SerializeToString,
+            ),
+            'RedriveEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedriveEvents,
+                    request_deserializer=bandit__router_dot_v1_dot_admin__pb2.RedriveEventsRequest.FromString,
+                    response_serializer=bandit__router_dot_v1_dot_admin__pb2.RedriveEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1240,6 +1274,60 @@ class AdminService:
             '/bandit_router.v1.AdminService/StreamEvents',
             bandit__router_dot_v1_dot_admin__pb2.StreamEventsRequest.SerializeToString,
             bandit__router_dot_v1_dot_admin__pb2.StreamEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bandit_router.v1.AdminService/ListDeadEvents',
+            bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsRequest.SerializeToString,
+            bandit__router_dot_v1_dot_admin__pb2.ListDeadEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedriveEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bandit_router.v1.AdminService/RedriveEvents',
+            bandit__router_dot_v1_dot_admin__pb2.RedriveEventsRequest.SerializeToString,
+            bandit__router_dot_v1_dot_admin__pb2.RedriveEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

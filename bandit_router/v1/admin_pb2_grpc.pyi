@@ -90,6 +90,10 @@ class AdminServiceStub:
     """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates."""
     StreamEvents: _grpc.UnaryStreamMultiCallable[_admin_pb2.StreamEventsRequest, _admin_pb2.StreamEventsResponse]
     """Sends the event log of a pool, from a cursor on."""
+    ListDeadEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListDeadEventsRequest, _admin_pb2.ListDeadEventsResponse]
+    """Lists the events of a pool that could not be learned, oldest first."""
+    RedriveEvents: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RedriveEventsRequest, _admin_pb2.RedriveEventsResponse]
+    """Has the pool's learner try its dead events again: within about a second, each once. What fails again stays dead."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -153,6 +157,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Fits the pool's projection on a sample of queries. The pool's learning starts again in the new coordinates."""
     StreamEvents: _aio.UnaryStreamMultiCallable[_admin_pb2.StreamEventsRequest, _admin_pb2.StreamEventsResponse]  # type: ignore[assignment]
     """Sends the event log of a pool, from a cursor on."""
+    ListDeadEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListDeadEventsRequest, _admin_pb2.ListDeadEventsResponse]  # type: ignore[assignment]
+    """Lists the events of a pool that could not be learned, oldest first."""
+    RedriveEvents: _aio.UnaryUnaryMultiCallable[_admin_pb2.RedriveEventsRequest, _admin_pb2.RedriveEventsResponse]  # type: ignore[assignment]
+    """Has the pool's learner try its dead events again: within about a second, each once. What fails again stays dead."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Configures pools, arms, tenants and budgets, and moves state in and out. Changes reach all replicas within a second.
@@ -375,5 +383,21 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.StreamEventsResponse], _abc.AsyncIterator[_admin_pb2.StreamEventsResponse]]:
         """Sends the event log of a pool, from a cursor on."""
+
+    @_abc_1.abstractmethod
+    def ListDeadEvents(
+        self,
+        request: _admin_pb2.ListDeadEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListDeadEventsResponse, _abc.Awaitable[_admin_pb2.ListDeadEventsResponse]]:
+        """Lists the events of a pool that could not be learned, oldest first."""
+
+    @_abc_1.abstractmethod
+    def RedriveEvents(
+        self,
+        request: _admin_pb2.RedriveEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RedriveEventsResponse, _abc.Awaitable[_admin_pb2.RedriveEventsResponse]]:
+        """Has the pool's learner try its dead events again: within about a second, each once. What fails again stays dead."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

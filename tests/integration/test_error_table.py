@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,9 +12,11 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
-from server_process import ServerProcess, settled_dump
+from server_process import ServerProcess, settled_dump, unchanged
 
 from bandit_router import RouterClient
+from bandit_router.adapters.grpc.errors import from_rpc_error
+from bandit_router.core.errors import RouterError
 from bandit_router.core.partition import make_decision_id
 from bandit_router.v1 import admin_pb2, admin_pb2_grpc, resources_pb2, router_pb2, router_pb2_grpc
 
@@ -235,17 +238,41 @@ def test_a_pool_in_use_stays(wire: Wire) -> None:
     check(status, grpc.StatusCode.FAILED_PRECONDITION, "RESOURCE_IN_USE")
 
 
-def test_what_is_not_offered_says_so(wire: Wire) -> None:
-    status = wire.failure("ExportState", admin_pb2.ExportStateRequest())
-    check(status, grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
-    assert "ExportState" in status.message
-
-
-@pytest.mark.parametrize("sent", [[], [admin_pb2.ImportStateRequest()]])
-def test_what_is_not_offered_says_so_to_a_stream_too(wire: Wire, sent: list[admin_pb2.ImportStateRequest]) -> None:
+def imported(wire: Wire, *parts: admin_pb2.ImportStateRequest) -> RouterError:
     with pytest.raises(grpc.RpcError) as caught:
-        admin_pb2_grpc.AdminServiceStub(wire.channel).ImportState(iter(sent), timeout=20)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        admin_pb2_grpc.AdminServiceStub(wire.channel).ImportState(iter(parts), timeout=20)
+    return from_rpc_error(caught.value)
+
+
+HEADER = admin_pb2.ImportStateRequest(header={"state": {"schema_version": 1}})
+NEWER = admin_pb2.ImportStateRequest(header={"state": {"schema_version": 999}})
+WRONG = admin_pb2.ImportStateRequest(chunk={"data": b"x", "sha256": bytes(32)})
+GAP = admin_pb2.ImportStateRequest(chunk={"offset_bytes": 5, "data": b"x", "sha256": hashlib.sha256(b"x").digest()})
+EMPTY = admin_pb2.ImportStateRequest(trailer={"sha256": hashlib.sha256(b"").digest()})
+SHORT = admin_pb2.ImportStateRequest(trailer={"size_bytes": 7, "sha256": bytes(32)})
+
+
+@pytest.mark.parametrize(
+    ("parts", "code", "reason"),
+    [
+        ([], "INVALID_ARGUMENT", "VALIDATION"),
+        ([HEADER], "INVALID_ARGUMENT", "VALIDATION"),
+        ([HEADER, EMPTY], "DATA_LOSS", "DATA_LOSS"),
+        ([HEADER, WRONG], "DATA_LOSS", "DATA_LOSS"),
+        ([HEADER, GAP], "INVALID_ARGUMENT", "VALIDATION"),
+        ([HEADER, SHORT], "DATA_LOSS", "DATA_LOSS"),
+        ([WRONG], "INVALID_ARGUMENT", "VALIDATION"),
+        ([HEADER, HEADER], "INVALID_ARGUMENT", "VALIDATION"),
+        ([admin_pb2.ImportStateRequest()], "INVALID_ARGUMENT", "VALIDATION"),
+        ([NEWER, EMPTY], "FAILED_PRECONDITION", "STATE_TOO_NEW"),
+    ],
+)
+def test_a_state_that_does_not_come_whole_changes_nothing(
+    wire: Wire, server: ServerProcess, parts: list[admin_pb2.ImportStateRequest], code: str, reason: str
+) -> None:
+    with server.store() as store, unchanged(store):
+        error = imported(wire, *parts)
+    assert (error.code, error.reason) == (code, reason)
 
 
 def test_a_status_fits_into_a_reply_however_long_the_request(wire: Wire) -> None:

@@ -10,8 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from bandit_router.adapters.grpc import wire, wire_admin
+from bandit_router.adapters.grpc.dead_events import DeadEvents
 from bandit_router.adapters.grpc.errors import NotImplementedYet
 from bandit_router.adapters.grpc.event_stream import EventStream
+from bandit_router.adapters.grpc.state_stream import StateStream
 from bandit_router.adapters.grpc.upload import receive
 from bandit_router.adapters.grpc.validation import check
 from bandit_router.adapters.grpc.wire_admin import arm_to_wire, pool_to_wire, tenant_to_wire
@@ -41,6 +43,9 @@ class AdminServicer:
         self._projections = services.projections
         self._priors = services.priors
         self.stream_events = EventStream(services, stopping).stream
+        states, letters = StateStream(services), DeadEvents(services)
+        self.export_state, self.import_state = states.export, states.take_in
+        self.list_dead_events, self.redrive_events = letters.list, letters.redrive
 
     # Pools
 

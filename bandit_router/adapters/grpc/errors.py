@@ -29,7 +29,16 @@ MAX_LISTED = 16
 
 MAX_STATUS_BYTES = 4096
 
-_PLAIN_CORE = (errors.Conflict, errors.DataLoss, errors.EventsTrimmed, errors.ResourceInUse, errors.StateUnreadable)
+_PLAIN_CORE = (
+    errors.Conflict,
+    errors.DataLoss,
+    errors.EventsTrimmed,
+    errors.NotOffered,
+    errors.ResourceInUse,
+    errors.StateTooNewHere,
+    errors.StateUnreadable,
+    errors.StoreNotEmpty,
+)
 
 _M = TypeVar("_M", bound=Message)
 _E = TypeVar("_E", bound=errors.RouterError)

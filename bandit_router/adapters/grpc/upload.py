@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from bandit_router.adapters.grpc.validation import check
 from bandit_router.core.errors import DataLoss, InvalidRequest
@@ -20,27 +21,34 @@ class Part(Protocol):
 
 async def receive(parts: AsyncIterator[Any], *, most_bytes: int) -> tuple[Any, bytes]:
     """The header and the whole. Raises InvalidRequest for parts out of order or too many bytes, DataLoss for damage."""
+    file = io.BytesIO()
+    header = await receive_file(parts, file, most_bytes=most_bytes)
+    return header, file.getvalue()
+
+
+async def receive_file(parts: AsyncIterator[Any], file: IO[bytes], *, most_bytes: int) -> Any:
+    """The header; the whole is written to `file`, whose content means nothing when this raises as `receive` does."""
     header = await _next(parts, "header")
-    digest, data = sha256(), bytearray()
+    digest, size = sha256(), 0
     while (part := await _any(parts)).WhichOneof("part") == "chunk":
-        _take(part.chunk, data, most_bytes=most_bytes)
+        _check_chunk(part.chunk, size, most_bytes=most_bytes)
         digest.update(part.chunk.data)
+        size += file.write(part.chunk.data)
     trailer = _expect(part, "trailer")
-    if trailer.size_bytes != len(data) or trailer.sha256 != digest.digest():
-        raise DataLoss(f"{len(data)} bytes have come; the trailer speaks of {trailer.size_bytes} or of other bytes")
+    if trailer.size_bytes != size or trailer.sha256 != digest.digest():
+        raise DataLoss(f"{size} bytes have come; the trailer speaks of {trailer.size_bytes} or of other bytes")
     async for _ in parts:
         raise InvalidRequest.of("part", "nothing follows the trailer")
-    return header, bytes(data)
+    return header
 
 
-def _take(chunk: Any, data: bytearray, *, most_bytes: int) -> None:
-    if chunk.offset_bytes != len(data):
-        raise InvalidRequest.of("chunk.offset_bytes", f"must be {len(data)}, got {chunk.offset_bytes}")
-    if len(data) + len(chunk.data) > most_bytes:
+def _check_chunk(chunk: Any, size: int, *, most_bytes: int) -> None:
+    if chunk.offset_bytes != size:
+        raise InvalidRequest.of("chunk.offset_bytes", f"must be {size}, got {chunk.offset_bytes}")
+    if size + len(chunk.data) > most_bytes:
         raise InvalidRequest.of("chunk.data", f"at most {most_bytes} bytes are taken")
     if sha256(chunk.data).digest() != chunk.sha256:
         raise DataLoss(f"the chunk at byte {chunk.offset_bytes} is damaged")
-    data += chunk.data
 
 
 async def _next(parts: AsyncIterator[Any], kind: str) -> Any:

@@ -30,7 +30,7 @@ def event(entry: EventEntry) -> events_pb2.Event:
     before, after = decode_outcome(entry.before), decode_outcome(entry.after)
     propensities = exact_propensities(decision, free_nusd=entry.free_nusd)
     return events_pb2.Event(
-        position=f"{partition_tag(entry.partition)}-{entry.entry_id}",
+        position=position(entry),
         changes=list(_changes(before, after)),
         correction=_is_correction(before, after),
         decision_id=decision.decision_id,
@@ -60,6 +60,11 @@ def event(entry: EventEntry) -> events_pb2.Event:
         latency_ms=after.latency_ms,
         metrics=dict(after.metrics),
     )
+
+
+def position(entry: EventEntry) -> str:
+    """Where the entry stands in its pool's log."""
+    return f"{partition_tag(entry.partition)}-{entry.entry_id}"
 
 
 def encode_cursor(positions: Positions) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import plain
-from bandit_router.ports.catalog import Changes, Document, Kind, SchemaTooNew, VersionConflict
+from bandit_router.ports.catalog import Changes, Document, ImportUnfinished, Kind, SchemaTooNew, VersionConflict
 
 
 class RedisCatalog:
@@ -18,6 +18,8 @@ class RedisCatalog:
 
     async def check_schema(self, version: int) -> None:
         """See `Catalog.check_schema`."""
+        if await self._client.call(plain("EXISTS", keys.CATALOG_IMPORTING)):
+            raise ImportUnfinished("an import is under way or was cut short; if so, empty the store and import again")
         await self._client.call(plain("SET", keys.CATALOG_SCHEMA, version, "NX"))
         stored = int(await self._client.call(plain("GET", keys.CATALOG_SCHEMA)))
         if stored > version:

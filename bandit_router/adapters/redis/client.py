@@ -43,6 +43,11 @@ class Client:
                 raise reply
         return replies
 
+    async def scan(self, pattern: str = "*") -> list[str]:
+        """All keys that match, on all servers; those that come and go meanwhile may be missing. Raises
+        StoreUnavailable."""
+        return await self._link.scan(pattern)
+
     async def close(self) -> None:
         """Finish what is under way and disconnect."""
         for group in self._groups.values():

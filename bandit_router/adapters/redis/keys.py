@@ -20,6 +20,7 @@ behind a space: behind a ':' one tenant's request could be taken for that of ano
     {pool:POOL}:dead               stream  events that could not be learned
     {pool:POOL}:redrive            string  id of the newest dead letter that is to be tried again
     {catalog}:schema               string  schema version of the whole store
+    {catalog}:importing            string  there while an import is under way, and after one that was cut short
     {catalog}:version              string  counter shared by all documents
     {catalog}:KIND                 hash    key -> 'VERSION BODY'
     {catalog}:KIND:index           zset    keys, all with score 0
@@ -35,10 +36,21 @@ from functools import lru_cache
 from bandit_router.core.partition import PARTITION_COUNT, partition_of, partition_tag
 
 CATALOG_SCHEMA = "{catalog}:schema"
+CATALOG_IMPORTING = "{catalog}:importing"
 CATALOG_VERSION = "{catalog}:version"
 CATALOG_CHANGES = "{catalog}:changes"
 
 _TAGS = tuple(f"{{{partition_tag(partition)}}}" for partition in range(PARTITION_COUNT))
+
+LEASES = frozenset({"lease", "fence", "importing"})
+"""Kinds of keys that say who does something, and nothing of what was done."""
+
+FURNITURE = LEASES | {"schema"}
+"""Kinds of keys that an empty store may have."""
+
+NEVER_CLEARED = frozenset({"fence", "importing"})
+
+MONEY = frozenset({"account", "window", "windows", "due"})
 
 
 def account(tenant_id: str) -> str:
@@ -129,6 +141,30 @@ def documents(kind: str) -> str:
 def document_index(kind: str) -> str:
     """Keys of a kind's documents, in order."""
     return f"{{catalog}}:{kind}:index"
+
+
+def slot_of(name: str) -> str:
+    """The tag, with its braces, that decides where the key lies."""
+    return name[: name.index("}") + 1]
+
+
+def is_partition(slot: str) -> bool:
+    """Whether tenants' keys lie in this slot."""
+    return slot in _TAGS
+
+
+def kind_of(name: str) -> str:
+    """What the key is, as in the table above: 'account', 'window', … and for documents their kind."""
+    rest = name[name.index("}") + 2 :]
+    if name.startswith("{catalog}") or not name.startswith(_TAGS):
+        return rest
+    return rest.partition(":")[0]
+
+
+def decision_of_due(member: str) -> str:
+    """Key of the decision that a member of `due` names."""
+    tenant_id, _, decision_id = member.partition(" ")
+    return decision(tenant_id, decision_id)
 
 
 @lru_cache(maxsize=4096)

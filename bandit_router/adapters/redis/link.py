@@ -37,6 +37,8 @@ from bandit_router.adapters.redis.scripts import Argument, Command
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.service.time_limit import TimeLimit
 
+SCAN_PAGE = 1_000
+
 Reply = Any
 """What a command answered, or the exception that it failed with."""
 
@@ -70,6 +72,10 @@ class Link(Protocol):
         """Replies in order; a command that failed has its exception there, StoreUnavailable if it may not have run."""
         ...
 
+    async def scan(self, pattern: str) -> list[str]:
+        """All keys that match. Raises StoreUnavailable."""
+        ...
+
     async def close(self) -> None:
         """Close all connections."""
         ...
@@ -97,6 +103,10 @@ class SingleLink:
                     await pool.release(connection)
         except (RedisError, *_UNAVAILABLE) as error:
             return _all_unavailable(commands, error, timeout_s)
+
+    async def scan(self, pattern: str) -> list[str]:
+        """See `Link.scan`."""
+        return await _scan(self._client, pattern)
 
     async def close(self) -> None:
         """See `Link.close`."""
@@ -127,6 +137,10 @@ class ClusterLink:
         await asyncio.gather(*(self._send_group(*group, commands, replies, timeout_s) for group in groups))
         await self._follow_redirections(commands, replies, timeout_s)
         return replies
+
+    async def scan(self, pattern: str) -> list[str]:
+        """See `Link.scan`."""
+        return await _scan(self._client, pattern)
 
     async def close(self) -> None:
         """See `Link.close`."""
@@ -200,6 +214,13 @@ def as_store_error(error: Exception) -> Exception:
     if isinstance(error, _UNAVAILABLE) or str(error).startswith(_UNAVAILABLE_CODES):
         return _unavailable(error)
     return error
+
+
+async def _scan(client: Redis | RedisCluster, pattern: str) -> list[str]:
+    try:
+        return sorted({name.decode() async for name in client.scan_iter(match=pattern, count=SCAN_PAGE)})
+    except (RedisError, *_UNAVAILABLE) as error:
+        raise as_store_error(error) from error
 
 
 async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:

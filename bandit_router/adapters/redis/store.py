@@ -11,6 +11,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from bandit_router.adapters.redis.archive import RedisArchive
 from bandit_router.adapters.redis.catalog import RedisCatalog
 from bandit_router.adapters.redis.client import BULK_TIMEOUT_FACTOR, Client
 from bandit_router.adapters.redis.events import RedisEventLog
@@ -29,7 +30,7 @@ _PING_KEY = "{catalog}:schema"
 
 
 class RedisStore:
-    """The four stores on one link. Belongs to one event loop."""
+    """The four stores on one link, and their archive. Belongs to one event loop."""
 
     def __init__(self, link: Link, *, timeout_s: float) -> None:
         self._client = Client(link, timeout_s=timeout_s)
@@ -37,6 +38,7 @@ class RedisStore:
         self.events = RedisEventLog(self._client)
         self.snapshots = RedisSnapshots(self._client)
         self.catalog = RedisCatalog(self._client)
+        self.archive = RedisArchive(self._client)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable unless the store answers in time. In a cluster the catalog's node is asked."""

@@ -1,13 +1,12 @@
-"""`bandit-router route|feedback|events` and `bandit-router budget …`: using the router from a shell."""
+"""`bandit-router route|feedback` and `bandit-router budget …`: using the router from a shell."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from bandit_router.app.cli.resources import PoolId, TenantId, parse_usd
+from bandit_router.app.cli.resources import TenantId, parse_usd
 from bandit_router.app.cli.session import DEFAULT_TARGET, Json, Target, connect, show, without_unset
 
 budgets = typer.Typer(help="Budgets: the present window of a tenant.", no_args_is_help=True)
@@ -99,18 +98,6 @@ def feedback(
     with connect(target) as client:
         response = client.call("Feedback", request)
     show(response, ("status", "settled_cost_nusd", "released_nusd", "budget.free_nusd"), as_json=json_output)
-
-
-def events(
-    pool_id: PoolId,
-    tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "",
-    target: Target = DEFAULT_TARGET,
-) -> None:
-    """Export the event log of a pool as JSON lines: what the simulator replays and evaluates."""
-    with connect(target) as client:
-        for response in client.stream("StreamEvents", {"pool_id": pool_id, "tenant_id": tenant}):
-            for event in response["events"]:
-                typer.echo(json.dumps(event))
 
 
 @budgets.command("get")

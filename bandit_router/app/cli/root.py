@@ -10,10 +10,11 @@ import typer
 from rich.console import Console
 
 from bandit_router.app import serve as server
-from bandit_router.app.cli.calls import budgets, events, feedback, route
+from bandit_router.app.cli.calls import budgets, feedback, route
 from bandit_router.app.cli.priors import priors
 from bandit_router.app.cli.resources import arms, pools, tenants
 from bandit_router.app.cli.session import EXIT_REFUSED
+from bandit_router.app.cli.state import events, state
 from bandit_router.app.config import ConfigError, load_config
 from bandit_router.app.demo.recordings import RecordingsMissing
 from bandit_router.app.demo.run import DEFAULT_EXPLORATION, run_demo
@@ -34,10 +35,11 @@ app.add_typer(arms, name="arm")
 app.add_typer(tenants, name="tenant")
 app.add_typer(budgets, name="budget")
 app.add_typer(priors, name="prior")
+app.add_typer(events, name="events")
+app.add_typer(state, name="state")
 app.add_typer(configs, name="config")
 app.command()(route)
 app.command()(feedback)
-app.command()(events)
 
 
 @app.command()
