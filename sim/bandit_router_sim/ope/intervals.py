@@ -1,6 +1,7 @@
 """Intervals for a mean of row values, at a fixed time and at every time.
 
-normal      mean ± t·se, by rows or by clusters (sessions): the influence-function interval
+normal      mean ± t·se, by rows or by clusters (sessions): the influence-function interval, with the
+            degrees of freedom that the row values leave
 bootstrap   resampling requests, or clusters, with all their columns together
 bernstein   empirical Bernstein for independent values in [a, b]              Maurer, Pontil 2009, theorem 4
 sequence    anytime-valid: predictable plug-in empirical Bernstein           Waudby-Smith, Ramdas 2024, theorem 2
@@ -54,14 +55,21 @@ def clusters_of(sessions: Sequence[str]) -> IndexArray | None:
 def normal_interval(
     row_values: FloatArray, *, level: float = DEFAULT_LEVEL, clusters: IndexArray | None = None
 ) -> Interval:
-    """mean ± t_{G−1} · √(Σ_g (Σ_{i∈g} (φ_i − mean))² · G/(G−1)) / n, with G clusters (by default the n rows)."""
+    """mean ± t_ν · √(Σ_g s_g² · G/(G−1)) / n, s_g = Σ_{i∈g} (φ_i − mean), with G clusters (by default the n rows).
+
+    A few heavy rows decide the sum of squares, so it is known less well than G rows suggest: ν are the degrees of
+    freedom that its own variance implies, (Σ s_g²)² / (½ Σ (s_g² − their mean)²), at most G − 1 (Satterthwaite, 1946).
+    """
     mean = float(row_values.mean())
-    sums = _cluster_sums((row_values - mean)[:, None], clusters)[:, 0]
-    groups = len(sums)
+    squares = np.square(_cluster_sums((row_values - mean)[:, None], clusters)[:, 0])
+    groups = len(squares)
     if groups < 2:
         return Interval("normal", -math.inf, math.inf, level)
-    error = math.sqrt(float(sums @ sums) * groups / (groups - 1)) / len(row_values)
-    reach = float(stdtrit(groups - 1, 0.5 + 0.5 * level)) * error
+    total = float(squares.sum())
+    error = math.sqrt(total * groups / (groups - 1)) / len(row_values)
+    spread = float(np.square(squares - squares.mean()).sum())
+    freedom = min(groups - 1.0, max(1.0, 2.0 * total * total / spread)) if spread > 0.0 else groups - 1.0
+    reach = float(stdtrit(freedom, 0.5 + 0.5 * level)) * error
     return Interval("normal", mean - reach, mean + reach, level)
 
 

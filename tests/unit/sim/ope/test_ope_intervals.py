@@ -45,6 +45,16 @@ def test_the_normal_interval_is_that_of_student() -> None:
     assert (found.low, found.high) == (pytest.approx(0.445740, abs=1e-6), pytest.approx(4.554260, abs=1e-6))
 
 
+def test_a_few_heavy_rows_leave_few_degrees_of_freedom() -> None:
+    """Ten rows decide the sum of squares: the reach is that of ten rows, not of a thousand."""
+    values = np.zeros(1000)
+    values[:10] = [50.0, -50.0] * 5
+    error = values.std(ddof=1) / np.sqrt(1000)
+    assert normal_interval(values).width == pytest.approx(2 * 2.08 * error, rel=0.01)
+    light = generator(4).random(1000)
+    assert normal_interval(light).width == pytest.approx(2 * 1.962 * light.std(ddof=1) / np.sqrt(1000), rel=0.001)
+
+
 def test_one_row_says_nothing_about_its_spread() -> None:
     assert normal_interval(np.array([0.3])).width == np.inf
     assert bernstein_interval(np.array([0.3]), UNIT).width == 1.0
@@ -70,11 +80,13 @@ def test_sessions_are_clusters_and_rows_without_one_stand_alone() -> None:
     assert len(set(found.tolist())) == 4
 
 
-def test_the_bootstrap_agrees_with_the_normal_interval_on_a_long_log() -> None:
+def test_the_bootstrap_agrees_with_the_standard_error_on_a_long_log() -> None:
     rows = random_rows(rows=3000)
     for estimate in (snips(rows), dr(rows)):
-        resampled = percentile_interval(bootstrap_values([estimate], seed=1)[:, 0])
-        assert resampled.width == pytest.approx(normal_interval(estimate.row_values).width, rel=0.1)
+        replicates = bootstrap_values([estimate], seed=1)[:, 0]
+        error = estimate.row_values.std(ddof=1) / np.sqrt(len(estimate.row_values))
+        assert replicates.std() == pytest.approx(error, rel=0.1)
+        assert percentile_interval(replicates).width == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 def test_the_bootstrap_by_clusters_resamples_whole_sessions() -> None:
