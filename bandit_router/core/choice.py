@@ -57,8 +57,13 @@ def quote_arms(
     predictions = model.predict(query.context[None, :])
     most = np.array([query.most_output_tokens(arm) for arm in arms], dtype=np.float64)
     tokens = predictions.output_tokens(most)[0]
-    hold_tokens = _hold_output_tokens(predictions, tokens, most, hold_policy)
-    costs_nusd = [expected_cost_nusd(arm, query, float(tokens[index])) for index, arm in enumerate(arms)]
+    costs_nusd = [
+        expected_cost_nusd(arm, query, output_tokens, ratio=ratio)
+        for arm, output_tokens, ratio in zip(arms, tokens.tolist(), predictions.cost_ratio.tolist(), strict=True)
+    ]
+    holds_nusd = costs_nusd
+    if hold_policy is not HoldPolicy.EXPECTED:
+        holds_nusd = _holds_nusd(arms, query, most, predictions, hold_policy)
     scores = model.scores(predictions, np.array(costs_nusd, dtype=np.int64), charge)
     quotes = []
     for index, arm in enumerate(arms):
@@ -71,7 +76,7 @@ def quote_arms(
                 uncertainty=float(predictions.deviation[0, index]),
                 expected_output_tokens=float(tokens[index]),
                 expected_cost_nusd=cost_nusd,
-                hold_nusd=_hold_nusd(arm, query, math.ceil(hold_tokens[index]), hold_policy),
+                hold_nusd=holds_nusd[index],
                 score=float(scores[index]),
                 excluded_because=_exclusion(arm, query, reward=reward, cost_nusd=cost_nusd),
             )
@@ -79,13 +84,14 @@ def quote_arms(
     return tuple(quotes)
 
 
-def expected_cost_nusd(arm: Arm, query: Query, output_tokens: float) -> int:
-    """Expected bill of the query at this arm's list prices."""
-    return arm.prices.cost_nusd(
+def expected_cost_nusd(arm: Arm, query: Query, output_tokens: float, *, ratio: float = 1.0) -> int:
+    """Expected bill of the query: `ratio` times what it costs at this arm's list prices."""
+    listed_nusd = arm.prices.cost_nusd(
         input_tokens=query.prompt_tokens,
         output_tokens=math.ceil(output_tokens),
         cached_input_tokens=query.cached_tokens_at(arm),
     )
+    return listed_nusd if ratio == 1.0 else math.ceil(ratio * listed_nusd)
 
 
 def candidates(quotes: Sequence[ArmQuote], *, free_nusd: int | None = None) -> tuple[int, ...]:
@@ -125,7 +131,8 @@ def costs_usd(arms: Sequence[Arm], predictions: Predictions, prompt_tokens: Floa
     input_usd = np.array([arm.prices.input_nusd_per_mtok / scale for arm in arms])
     output_usd = np.array([arm.prices.output_nusd_per_mtok / scale for arm in arms])
     most = np.array([arm.max_output_tokens for arm in arms], dtype=np.float64)
-    total: FloatArray = prompt_tokens[:, None] * input_usd + predictions.output_tokens(most) * output_usd
+    listed = prompt_tokens[:, None] * input_usd + predictions.output_tokens(most) * output_usd
+    total: FloatArray = listed * predictions.cost_ratio
     return total
 
 
@@ -143,17 +150,14 @@ def _exclusion(arm: Arm, query: Query, *, reward: float, cost_nusd: int) -> str:
     return ""
 
 
-def _hold_output_tokens(
-    predictions: Predictions, expected: FloatArray, most: FloatArray, hold_policy: HoldPolicy
-) -> FloatArray:
-    if hold_policy is HoldPolicy.WORST_CASE:
-        return most
-    if hold_policy is HoldPolicy.EXPECTED:
-        return expected
-    return np.asarray(predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0])
-
-
-def _hold_nusd(arm: Arm, query: Query, output_tokens: int, hold_policy: HoldPolicy) -> int:
-    if hold_policy is HoldPolicy.EXPECTED:
-        return expected_cost_nusd(arm, query, output_tokens)
-    return arm.prices.dearest_nusd(input_tokens=query.most_prompt_tokens, output_tokens=output_tokens)
+def _holds_nusd(
+    arms: Sequence[Arm], query: Query, most: FloatArray, predictions: Predictions, hold_policy: HoldPolicy
+) -> list[int]:
+    """Holds that do not follow from the expected cost: they are at list prices, which bills cannot correct."""
+    tokens = most
+    if hold_policy is HoldPolicy.QUANTILE:
+        tokens = predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0]
+    return [
+        arm.prices.dearest_nusd(input_tokens=query.most_prompt_tokens, output_tokens=math.ceil(output_tokens))
+        for arm, output_tokens in zip(arms, tokens.tolist(), strict=True)
+    ]

@@ -69,6 +69,7 @@ def encode_decision(decision: Decision) -> bytes:
             "seed": decision.seed,
             "shadow": decision.shadow,
             "seen": decision.learned_rewards,
+            "bills": decision.learned_bills,
         }
     )
 
@@ -102,6 +103,7 @@ def decode_decision(data: bytes) -> Decision:
         seed=doc["seed"],
         shadow=doc["shadow"],
         learned_rewards=doc.get("seen", 0),
+        learned_bills=doc.get("bills", 0),
     )
 
 

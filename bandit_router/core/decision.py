@@ -62,6 +62,7 @@ class Decision:
     """The immutable part of a decision record: everything that billing, learning and evaluation need of it.
 
     `learned_rewards`: how many rewards the snapshot contained that it was made from.
+    `learned_bills`: from how many bills of the chosen arm its expected cost was made.
     """
 
     decision_id: str
@@ -88,6 +89,7 @@ class Decision:
     seed: int = 0
     shadow: bool = False
     learned_rewards: int = 0
+    learned_bills: int = 0
 
     @property
     def arm_id(self) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.bills import Calibration, calibrate
 from bandit_router.core.budget_policies.protocol import Charge, IntArray
 from bandit_router.core.explorations.registry import FIXED_SHARES, Exploration
 from bandit_router.core.learners.protocol import Fitted, Knowledge, LearnerChoice
@@ -30,13 +31,15 @@ class Predictions:
     """For n contexts and K arms, arrays of shape (n, K).
 
     `reward`: its expectation; `deviation`: how uncertain that is, as the learner measures it; `log_tokens`: mean of
-    ln(output tokens); `log_tokens_sd` (K,): its residual standard deviation.
+    ln(output tokens); `log_tokens_sd` (K,): its residual standard deviation; `cost_ratio` (K,): what bills are of their
+    list price at the expected tokens.
     """
 
     reward: FloatArray
     deviation: FloatArray
     log_tokens: FloatArray
     log_tokens_sd: FloatArray
+    cost_ratio: FloatArray
 
     def output_tokens(self, most: FloatArray) -> FloatArray:
         """Expected output tokens (n, K), at most `most` (K,)."""
@@ -62,6 +65,7 @@ class PoolModel:
     rewards: int
     fitted: Fitted
     tokens: TokenModel
+    calibration: Calibration
 
     @property
     def alpha(self) -> float:
@@ -91,6 +95,7 @@ class PoolModel:
             deviation=deviation,
             log_tokens=self.tokens.predict(contexts),
             log_tokens_sd=self.tokens.sd,
+            cost_ratio=self.calibration.ratios,
         )
 
 
@@ -106,4 +111,5 @@ def build_model(
         rewards=state.rewards,
         fitted=LEARNERS[learner.name].fit(knowledge, learner.parameters),
         tokens=fit_tokens(state, arm_ids),
+        calibration=calibrate(state.bills, arm_ids),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bandit_router.core.bills_codec import pack_bills, unpack_bills
 from bandit_router.core.examples_codec import pack_examples, unpack_examples
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.recent_codec import pack_recency, unpack_recency
@@ -32,4 +33,5 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("examples", 1, pack_examples, unpack_examples),
     Section("recency", 1, pack_recency, unpack_recency),
+    Section("bills", 1, pack_bills, unpack_bills),
 )

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bandit_router.core.bills import BillSums, answer_bill
 from bandit_router.core.decision import Decision
 from bandit_router.core.examples import Example, Examples
-from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
+from bandit_router.core.outcomes import Billing, Outcome
 from bandit_router.core.recent import Recency
 from bandit_router.core.regression import FloatArray, RegressionSums
 
@@ -42,7 +43,7 @@ class PoolState:
     """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots.
 
     `examples`: the latest single outcomes, as many as the pool's learner asks for (`Examples.resize`). `recency`: sums
-    of the latest rewards.
+    of the latest rewards. `bills`: how arms' bills compare with what was expected of them.
     """
 
     dimension: int
@@ -53,6 +54,7 @@ class PoolState:
     projection_version: int = 0
     examples: Examples = field(default_factory=Examples)
     recency: Recency = field(default_factory=Recency)
+    bills: dict[str, BillSums] = field(default_factory=dict)
 
     @property
     def rewards(self) -> int:
@@ -71,6 +73,7 @@ class PoolState:
             self.projection_version,
             self.examples.copy(),
             self.recency.copy(),
+            dict(self.bills),
         )
 
 
@@ -93,6 +96,7 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
     _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
     if state.examples.capacity and before.reward != after.reward:
         state.examples.put(_example(decision, after))
+    state.bills[decision.arm_id] = state.bills.get(decision.arm_id, BillSums()).changed(decision, before, after)
     arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
     state.events += 1
 
@@ -108,10 +112,8 @@ def log_output_tokens(decision: Decision, outcome: Outcome) -> float | None:
     A failed or cancelled call says nothing about how long an answer would have been; a bill without token counts
     says it through the prices it was made at.
     """
-    bill = outcome.bill
-    if outcome.billing is not Billing.BILLED or bill is None:
-        return None
-    if outcome.kind in (OutcomeKind.FAILED, OutcomeKind.CANCELLED):
+    bill = answer_bill(outcome)
+    if bill is None:
         return None
     tokens: float | None = bill.output_tokens
     if tokens is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.bills import BillSums
 from bandit_router.core.context import context_dimension
 from bandit_router.core.errors import StateUnreadable
 from bandit_router.core.explorations.normals import batch_normals
@@ -31,7 +32,8 @@ def empty_state(pool: Pool) -> PoolState:
 def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolState) -> PoolState:
     """The state, or an empty one at its place in the log if it was learned in other coordinates than the pool's now.
 
-    What was learned through another projection, or by a pool of another shape, means nothing in these.
+    What was learned through another projection, or by a pool of another shape, means nothing in these; what was spent
+    does.
     """
     version = 0 if projection is None else projection.version
     fresh = empty_state(pool)
@@ -39,6 +41,7 @@ def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolStat
         return state
     fresh.projection_version = version
     fresh.positions, fresh.version, fresh.events = state.positions, state.version, state.events
+    fresh.bills = {arm_id: BillSums(spent_nusd=sums.spent_nusd) for arm_id, sums in state.bills.items()}
     return fresh
 
 

@@ -80,4 +80,5 @@ class Plan:
             window_start_ms=self.window.start_ms,
             seed=served.pool.seed,
             shadow=tenant.shadow or reason is Reason.FALLBACK,
+            learned_bills=served.model.calibration.counts[position],
         )

@@ -125,15 +125,15 @@ class Rest:
             self._check_served(pool, snapshot.version)
 
     def _check_served(self, pool: Pool, version: int) -> None:
-        parameters = parse_learner(pool.learner).parameters
+        learner = parse_learner(pool.learner)
         for replica in self._served_by(pool):
             served = self._now(replica.services.models.served(pool.pool_id))
             model = getattr(served, "model", None)
             if model is None or model.version != version:
                 raise Violation(f"{replica.name} serves version {model} of {pool.pool_id}, newest is {version}")
-            self._stage.watch.lessons.check_model(
-                pool.pool_id, model, level=parameters["level"], bias=parameters["bias"], ridge=parameters["ridge"]
-            )
+            if learner.name == "linucb":  # others have no normal equations of their own per arm
+                prior = {name: learner.parameters[name] for name in ("level", "bias", "ridge")}
+                self._stage.watch.lessons.check_model(pool.pool_id, model, **prior)
 
     def _served_by(self, pool: Pool) -> Sequence[Replica]:
         return [r for r in self._stage.replicas if pool.pool_id in r.services.directory.pool_ids()]

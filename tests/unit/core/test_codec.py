@@ -54,6 +54,7 @@ def decisions(draw: st.DrawFn) -> Decision:
         window_start_ms=draw(whole),
         seed=draw(st.integers(-(2**63), 2**63 - 1)),
         shadow=draw(st.booleans()),
+        learned_bills=draw(whole),
     )
 
 
