@@ -26,6 +26,7 @@ DEFAULT_LISTEN = "127.0.0.1:50051"
 CLIENT_VARIABLES = {f"{ENV_PREFIX}TARGET"}
 """Read by the commands that talk to a server; a server started in the same shell is not troubled by them."""
 MAX_PORT = 65_535
+MAX_WORKERS = 64
 
 
 class ConfigError(ValueError):
@@ -40,7 +41,7 @@ class Config(BaseSettings):
     redis_url: str = ""
     data_dir: Path = DEFAULT_DATA_DIR
     listen: str = DEFAULT_LISTEN
-    workers: int = 1
+    workers: int = Field(default=1, ge=1, le=MAX_WORKERS)
     metrics_port: int | None = Field(default=None, ge=1, le=MAX_PORT)
     json_logs: bool = False
     reflection: bool = True
@@ -58,6 +59,11 @@ class Config(BaseSettings):
         return self.listen.rpartition(":")[0]
 
     @property
+    def port(self) -> int:
+        """The port part of `listen`; 0 lets the system choose."""
+        return int(self.listen.rpartition(":")[2])
+
+    @property
     def fsync(self) -> Fsync:
         """When the embedded store forces its log to disk."""
         return Fsync(self.appendfsync)
@@ -66,13 +72,6 @@ class Config(BaseSettings):
     def retention(self) -> Retention:
         """How long learned events are kept."""
         return Retention(self.event_keep_s, self.event_keep_newest)
-
-    @field_validator("workers")
-    @classmethod
-    def _check_workers(cls, workers: int) -> int:
-        if workers != 1:
-            raise ValueError("only 1 worker is supported so far; run more servers on one --redis-url instead")
-        return workers
 
     @field_validator("listen")
     @classmethod

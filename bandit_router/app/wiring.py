@@ -33,28 +33,44 @@ class Encoders:
         return self._handles[encoder_id]
 
 
+class OwnStore:
+    """The embedded store of this process; nothing at all where the configuration names an external one."""
+
+    def __init__(self, config: Config) -> None:
+        """Start it. Blocks until it answers. Raises DataDirectoryInUse, EmbeddedServerError."""
+        self._config = config
+        self._server = None if config.redis_url else self._start()
+        self.url = config.redis_url if self._server is None else self._server.url
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it has exited without being told to."""
+        return self._server is not None and not self._server.is_running
+
+    def revive(self) -> None:
+        """Start it again, on what it has written. Blocks. Raises EmbeddedServerError if it cannot be."""
+        assert self._server is not None
+        self._server.stop()
+        self._server = self._start()
+        if self._server.url != self.url:
+            raise EmbeddedServerError(f"the embedded store has moved from {self.url} to {self._server.url}")
+
+    def stop(self) -> None:
+        """End it."""
+        if self._server is not None:
+            self._server.stop()
+
+    def _start(self) -> EmbeddedServer:
+        return EmbeddedServer.start(self._config.data_dir, fsync=self._config.fsync)
+
+
 @dataclass(slots=True, eq=False)
 class Replica:
     """The services over an open store, and what has to be closed after them."""
 
-    config: Config
     services: Services
     store: RedisStore
-    embedded: EmbeddedServer | None
-
-    @property
-    def has_lost_store(self) -> bool:
-        """Whether the embedded store has exited without being told to."""
-        return self.embedded is not None and not self.embedded.is_running
-
-    def revive_store(self) -> None:
-        """Start the embedded store again, on what it has written. Blocks. Raises EmbeddedServerError if it cannot."""
-        assert self.embedded is not None
-        url = self.embedded.url
-        self.embedded.stop()
-        self.embedded = EmbeddedServer.start(self.config.data_dir, fsync=self.config.fsync)
-        if self.embedded.url != url:
-            raise EmbeddedServerError(f"the embedded store has moved from {url} to {self.embedded.url}")
+    own_store: OwnStore
 
     async def close(self) -> None:
         """Give up leases, finish what is under way with the store, and end the store if it is ours."""
@@ -63,8 +79,7 @@ class Replica:
                 await self.services.close()
             await self.store.close()
         finally:
-            if self.embedded is not None:
-                self.embedded.stop()
+            self.own_store.stop()
 
 
 def open_replica(config: Config, observer: Observer) -> Replica:
@@ -72,10 +87,9 @@ def open_replica(config: Config, observer: Observer) -> Replica:
 
     Raises DataDirectoryInUse, EmbeddedServerError, and ConfigError for a store URL of an unknown form.
     """
-    embedded = None if config.redis_url else EmbeddedServer.start(config.data_dir, fsync=config.fsync)
-    url = config.redis_url if embedded is None else embedded.url
+    own_store = OwnStore(config)
     try:
-        store = connect(url, timeout_s=config.store_timeout_s)
+        store = connect(own_store.url, timeout_s=config.store_timeout_s)
     except ValueError as refusal:
         raise ConfigError(f"redis_url: {refusal}") from None
     services = assemble(
@@ -87,4 +101,4 @@ def open_replica(config: Config, observer: Observer) -> Replica:
         retention=config.retention,
         archive=store.archive,
     )
-    return Replica(config=config, services=services, store=store, embedded=embedded)
+    return Replica(services=services, store=store, own_store=own_store)

@@ -82,7 +82,7 @@ def test_a_taken_address_is_refused_by_name(server: ServerProcess, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("settings", "word"),
-    [({"workers": 2}, "workers"), ({"data_dirr": "x"}, "data_dirr"), ({"redis_url": "http://x"}, "URL")],
+    [({"workers": 0}, "workers"), ({"data_dirr": "x"}, "data_dirr"), ({"redis_url": "http://x"}, "URL")],
 )
 def test_bad_settings_are_refused_by_name(settings: dict[str, object], word: str) -> None:
     refused = refused_start(**settings)

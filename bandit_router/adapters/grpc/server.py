@@ -44,7 +44,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
-    ("grpc.so_reuseport", 0),
 )
 
 
@@ -53,9 +52,14 @@ class AddressInUse(Exception):
 
 
 class Server:
-    """One listening server over one replica's services. `ping` raises StoreUnavailable while the store is away."""
+    """One listening server over one replica's services. `ping` raises StoreUnavailable while the store is away.
 
-    def __init__(self, services: Services, *, ping: Callable[[], Awaitable[None]], reflect: bool) -> None:
+    `share_port`: other processes of this server listen on the same port (SO_REUSEPORT).
+    """
+
+    def __init__(
+        self, services: Services, *, ping: Callable[[], Awaitable[None]], reflect: bool, share_port: bool = False
+    ) -> None:
         self._observer = services.observer
         self._clock = services.clock
         self._ping = ping
@@ -63,7 +67,9 @@ class Server:
         self._readiness: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         guard = Guard(services.observer)
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS)
+        self._server = grpc.aio.server(
+            options=(*_OPTIONS, ("grpc.so_reuseport", int(share_port))), maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS
+        )
         self._server.add_generic_rpc_handlers(
             (
                 service_handler(ROUTER, RouterServicer(services, guard), guard),

@@ -39,6 +39,7 @@ HELP = {
     "states_unreadable": "Learned states that this replica could not read, by pool",
     "encoder_timeouts": "Texts decided on the average context because their encoder was too slow",
     "decisions_expired": "Decisions whose usage had not come by their deadline",
+    "workers_lost": "Workers that ended by themselves and were started again",
     "task_failures": "Failed runs of a background task",
 }
 
@@ -84,9 +85,10 @@ class SystemObserver:
         log = self._log.error if "exc_info" in facts else self._log.info
         log(event, **facts)
 
-    def serve(self, host: str, port: int) -> None:
-        """Answer Prometheus from a thread of its own. Raises OSError if the address cannot be bound."""
-        start_http_server(port, addr=host.strip("[]"), registry=self.registry)
+    def serve(self, host: str, port: int) -> int:
+        """Answer Prometheus from a thread of its own; the port, chosen by the system for 0. Raises OSError."""
+        server, _ = start_http_server(port, addr=host.strip("[]"), registry=self.registry)
+        return int(server.server_port)
 
     def _series_of(self, kind: type[_Metric], name: str, labels: Mapping[str, str]) -> _Metric:
         metric = self._metrics.get(name)

@@ -51,7 +51,7 @@ tenants:
     ("content", "told"),
     [
         ("lisden: x", "unknown key 'lisden'"),
-        ("workers: 2", "workers: only 1 worker"),
+        ("workers: 0", "workers: Input should be greater than or equal to 1"),
         ("listen: nowhere", "listen: must be HOST:PORT"),
         ("listen: '127.0.0.1:70000'", "listen: must be HOST:PORT"),
         ("metrics_port: many", "metrics_port: "),
@@ -78,7 +78,7 @@ def test_a_fault_names_file_and_key(file: Path, content: str, told: str) -> None
 
 
 def test_every_fault_has_a_line(file: Path) -> None:
-    file.write_text("one: 1\ntwo: 2\nworkers: 3\n")
+    file.write_text("one: 1\ntwo: 2\njson_logs: 3\n")
     with pytest.raises(ConfigError) as refused:
         load_config(file)
     assert len(str(refused.value).splitlines()) == 3
