@@ -32,6 +32,9 @@ class PoolFields(TypedDict, total=False):
     exploration: str
     seed: int
     features: Sequence[str]
+    apprentice_share: float
+    holdout_share: float
+    baseline_arm_id: str
 
 
 class ArmFields(TypedDict, total=False):
@@ -43,6 +46,7 @@ class ArmFields(TypedDict, total=False):
     draining: bool
     tier: str
     family: str
+    onboarding_nusd: int
 
 
 class WindowFields(TypedDict, total=False):

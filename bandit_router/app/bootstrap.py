@@ -62,6 +62,7 @@ class ArmSpec(Spec):
     draining: bool = False
     tier: str = ""
     family: str = ""
+    onboarding_usd: AmountUsd = "0"
 
     def arm(self) -> Arm:
         """The resource."""
@@ -71,7 +72,7 @@ class ArmSpec(Spec):
             cached_input_nusd_per_mtok=parse_price(self.cached_input_usd_per_mtok or self.input_usd_per_mtok),
         )
         plain = self.model_dump(include={"arm_id", "max_output_tokens", "enabled", "draining", "tier", "family"})
-        return Arm(prices=prices, **plain)
+        return Arm(prices=prices, onboarding_nusd=usd_to_nusd(self.onboarding_usd), **plain)
 
 
 class PoolSpec(Spec):
@@ -84,6 +85,9 @@ class PoolSpec(Spec):
     exploration: str = "igw"
     seed: int = 0
     features: tuple[str, ...] = ()
+    apprentice_share: float = 0.0
+    holdout_share: float = 0.0
+    baseline_arm_id: str = ""
     arms: tuple[ArmSpec, ...] = ()
 
     def pool(self) -> Pool:

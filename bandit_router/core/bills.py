@@ -74,16 +74,21 @@ class BillSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Of K arms: κ, and from how many bills estimates are made now."""
+    """Of K arms: κ, from how many bills estimates are made now, and what was spent on them in all."""
 
     ratios: npt.NDArray[np.float64]
     counts: tuple[int, ...]
+    spent_nusd: tuple[int, ...]
 
 
 def calibrate(sums: Mapping[str, BillSums], arm_ids: Sequence[str]) -> Calibration:
     """The calibration of arms, those never billed included."""
     found = [sums.get(arm_id, BillSums()) for arm_id in arm_ids]
-    return Calibration(np.array([arm.ratio for arm in found]), tuple(arm.count for arm in found))
+    return Calibration(
+        ratios=np.array([arm.ratio for arm in found]),
+        counts=tuple(arm.count for arm in found),
+        spent_nusd=tuple(arm.spent_nusd for arm in found),
+    )
 
 
 def estimate_of(decision: Decision) -> int:

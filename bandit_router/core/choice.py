@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.budget_policies.protocol import Charge
-from bandit_router.core.decision import ArmQuote, Round
+from bandit_router.core.decision import ArmQuote, Baseline, Reason, Round
 from bandit_router.core.draw import pick
 from bandit_router.core.explorations.normals import keyed_normals
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.model import PoolModel, Predictions
 from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK
+from bandit_router.core.onboarding import are_new, lifted
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, HoldPolicy
 
@@ -64,21 +65,26 @@ def quote_arms(
     holds_nusd = costs_nusd
     if hold_policy is not HoldPolicy.EXPECTED:
         holds_nusd = _holds_nusd(arms, query, most, predictions, hold_policy)
+    rewards = predictions.reward[0].tolist()
+    excluded = [
+        _exclusion(arm, query, reward=reward, cost_nusd=cost_nusd)
+        for arm, reward, cost_nusd in zip(arms, rewards, costs_nusd, strict=True)
+    ]
     scores = model.scores(predictions, np.array(costs_nusd, dtype=np.int64), charge)
+    if not model.has_fixed_shares:
+        scores = _lifted(scores, model, arms, excluded)
     quotes = []
     for index, arm in enumerate(arms):
-        cost_nusd = costs_nusd[index]
-        reward = float(predictions.reward[0, index])
         quotes.append(
             ArmQuote(
                 arm_id=arm.arm_id,
-                expected_reward=reward,
+                expected_reward=rewards[index],
                 uncertainty=float(predictions.deviation[0, index]),
                 expected_output_tokens=float(tokens[index]),
-                expected_cost_nusd=cost_nusd,
+                expected_cost_nusd=costs_nusd[index],
                 hold_nusd=holds_nusd[index],
                 score=float(scores[index]),
-                excluded_because=_exclusion(arm, query, reward=reward, cost_nusd=cost_nusd),
+                excluded_because=excluded[index],
             )
         )
     return tuple(quotes)
@@ -125,6 +131,20 @@ def draw_arm(draw: Round, uniform: float) -> int:
     return draw.arms[pick(draw.probabilities, uniform)]
 
 
+def draw_reason(policy: Round, uniform: float, baseline: Baseline | None) -> tuple[int, Reason]:
+    """Position of the arm that a uniform number in [0, 1) selects, and who has chosen it.
+
+    The lowest numbers are the hold-out's, the next the apprentice's, the rest the policy's; so an arm is selected with
+    the probability that `Baseline.mixed` gives it.
+    """
+    if baseline is None or baseline.position not in policy.arms:
+        return draw_arm(policy, uniform), Reason.POLICY
+    if uniform < baseline.share:
+        reason = Reason.HOLDOUT if uniform < baseline.holdout_share else Reason.APPRENTICE
+        return baseline.position, reason
+    return draw_arm(policy, (uniform - baseline.share) / (1.0 - baseline.share)), Reason.POLICY
+
+
 def costs_usd(arms: Sequence[Arm], predictions: Predictions, prompt_tokens: FloatArray) -> FloatArray:
     """Expected cost in USD (n, K) of n queries with so many prompt tokens (n,) at each arm."""
     scale = TOKENS_PER_MTOK * NUSD_PER_USD
@@ -134,6 +154,17 @@ def costs_usd(arms: Sequence[Arm], predictions: Predictions, prompt_tokens: Floa
     listed = prompt_tokens[:, None] * input_usd + predictions.output_tokens(most) * output_usd
     total: FloatArray = listed * predictions.cost_ratio
     return total
+
+
+def _lifted(scores: FloatArray, model: PoolModel, arms: Sequence[Arm], excluded: Sequence[str]) -> FloatArray:
+    """Scores with those of new arms raised to the best of the arms that may be chosen."""
+    new = are_new(arms, model.calibration.spent_nusd)
+    allowed = np.array([not reason for reason in excluded], dtype=bool)
+    if not (new & allowed).any():
+        return scores
+    raised = scores.copy()
+    raised[allowed] = lifted(scores[allowed], new[allowed])
+    return raised
 
 
 def _exclusion(arm: Arm, query: Query, *, reward: float, cost_nusd: int) -> str:

@@ -12,7 +12,7 @@ import struct
 from functools import lru_cache
 from typing import Any
 
-from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.decision import ArmQuote, Baseline, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
@@ -70,6 +70,7 @@ def encode_decision(decision: Decision) -> bytes:
             "shadow": decision.shadow,
             "seen": decision.learned_rewards,
             "bills": decision.learned_bills,
+            **_baseline_row(decision.baseline),
         }
     )
 
@@ -104,6 +105,7 @@ def decode_decision(data: bytes) -> Decision:
         shadow=doc["shadow"],
         learned_rewards=doc.get("seen", 0),
         learned_bills=doc.get("bills", 0),
+        baseline=Baseline(*doc["base"]) if "base" in doc else None,
     )
 
 
@@ -166,6 +168,13 @@ def _exploration_row(exploration: Exploration) -> list[Any]:
     """Name, scale, and the floor if there is one."""
     row = [exploration.name, exploration.scale]
     return [*row, exploration.floor] if exploration.floor else row
+
+
+def _baseline_row(baseline: Baseline | None) -> dict[str, list[Any]]:
+    """Its field, if a baseline has a share in the decision."""
+    if baseline is None:
+        return {}
+    return {"base": [baseline.position, baseline.holdout_share, baseline.apprentice_share]}
 
 
 def _dump(doc: dict[str, Any]) -> bytes:

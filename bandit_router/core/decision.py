@@ -58,6 +58,29 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """The arm at `position` answers these shares of decisions, wherever it is among the arms drawn over."""
+
+    position: int
+    holdout_share: float
+    apprentice_share: float
+
+    @property
+    def share(self) -> float:
+        """Share of decisions that the policy does not answer."""
+        return min(1.0, self.holdout_share + self.apprentice_share)
+
+    def mixed(self, policy: Round) -> Round:
+        """The policy's draw with the baseline's shares in it: (1 − s) p + s [arm = baseline]."""
+        if self.position not in policy.arms:
+            return policy
+        kept, place = 1.0 - self.share, policy.arms.index(self.position)
+        probabilities = [kept * probability for probability in policy.probabilities]
+        probabilities[place] += self.share
+        return Round(policy.arms, tuple(probabilities))
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The immutable part of a decision record: everything that billing, learning and evaluation need of it.
 
@@ -90,6 +113,7 @@ class Decision:
     shadow: bool = False
     learned_rewards: int = 0
     learned_bills: int = 0
+    baseline: Baseline | None = None
 
     @property
     def arm_id(self) -> str:

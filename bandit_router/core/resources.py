@@ -47,7 +47,10 @@ class OutagePolicy(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A model in a pool. `tier` and `family` choose the prior of an arm that has no history."""
+    """A model in a pool. `tier` and `family` choose the prior of an arm that has no history.
+
+    `onboarding_nusd`: money to be spent on trying it, whatever its score; 0: none.
+    """
 
     arm_id: str
     prices: TokenPrices
@@ -56,6 +59,7 @@ class Arm:
     draining: bool = False
     tier: str = ""
     family: str = ""
+    onboarding_nusd: int = 0
 
     @property
     def is_live(self) -> bool:

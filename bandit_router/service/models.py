@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bandit_router.core.bills import BillSums
 from bandit_router.core.context import context_dimension
+from bandit_router.core.decision import Baseline
 from bandit_router.core.errors import StateUnreadable
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import NO_PRIORS, PoolModel, build_model
+from bandit_router.core.onboarding import are_new, lifted
 from bandit_router.core.pool_codec import CorruptState, StateTooNew, decode_pool_state
 from bandit_router.core.pool_prior import priors_for
 from bandit_router.core.pool_state import PoolState
@@ -47,13 +50,17 @@ def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolStat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedPool:
-    """A pool ready to answer: its settings, arms and model (the model's arms are `arms`, in order)."""
+    """A pool ready to answer: its settings, arms and model (the model's arms are `arms`, in order).
+
+    `baseline`: what its baseline arm answers, if it has one and a share for it.
+    """
 
     pool: Pool
     arms: tuple[Arm, ...]
     model: PoolModel
     exploration: Exploration
     revision: int
+    baseline: Baseline | None = None
 
     @property
     def has_live_arms(self) -> bool:
@@ -62,9 +69,16 @@ class ServedPool:
 
     def weigh(self, scores: FloatArray, deviations: FloatArray) -> FloatArray:
         """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations."""
+        live = self.live
         if self.model.fitted.shares is not None:
-            scores = np.tile(self.model.fitted.shares[self.live], (len(scores), 1))
-        return self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
+            scores = np.tile(self.model.fitted.shares[live], (len(scores), 1))
+        else:
+            scores = lifted(scores, are_new(self.arms, self.model.calibration.spent_nusd)[live])
+        weights = self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
+        if self.baseline is not None and self.baseline.position in live:
+            weights = (1.0 - self.baseline.share) * weights
+            weights[:, live.index(self.baseline.position)] += self.baseline.share
+        return weights
 
     @property
     def live(self) -> list[int]:
@@ -164,4 +178,12 @@ class Models:
             model=model,
             exploration=model.exploration(parse_exploration(pool.exploration)),
             revision=revision,
+            baseline=_baseline_of(pool, arms),
         )
+
+
+def _baseline_of(pool: Pool, arms: Sequence[Arm]) -> Baseline | None:
+    if pool.holdout_share + pool.apprentice_share == 0.0:
+        return None
+    positions = [index for index, arm in enumerate(arms) if arm.arm_id == pool.baseline_arm_id]
+    return Baseline(positions[0], pool.holdout_share, pool.apprentice_share) if positions else None

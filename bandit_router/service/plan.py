@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bandit_router.core.budget_policies.protocol import PriceMark
-from bandit_router.core.choice import Query, candidates, draw_arm, weigh_round
+from bandit_router.core.choice import Query, candidates, draw_reason, weigh_round
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.draw import uniform
 from bandit_router.core.resources import Tenant
@@ -49,9 +49,11 @@ class Plan:
 
     def _drawn(self, arms: tuple[int, ...], *, rounds: tuple[Round, ...]) -> Decision:
         seed, key = self.served.pool.seed, self.request_id or self.decision_id
-        draw = weigh_round(self.quotes, arms, self.served.exploration, seed=seed, key=key)
-        number = uniform(seed, key, len(rounds))
-        return self._decision(draw_arm(draw, number), rounds=(*rounds, draw), reason=Reason.POLICY)
+        policy = weigh_round(self.quotes, arms, self.served.exploration, seed=seed, key=key)
+        baseline = self.served.baseline
+        position, reason = draw_reason(policy, uniform(seed, key, len(rounds)), baseline)
+        draw = policy if baseline is None else baseline.mixed(policy)
+        return self._decision(position, rounds=(*rounds, draw), reason=reason)
 
     def _decision(self, position: int, *, rounds: tuple[Round, ...], reason: Reason) -> Decision:
         arm, served, tenant = self.served.arms[position], self.served, self.tenant
@@ -81,4 +83,5 @@ class Plan:
             seed=served.pool.seed,
             shadow=tenant.shadow or reason is Reason.FALLBACK,
             learned_bills=served.model.calibration.counts[position],
+            baseline=served.baseline,
         )

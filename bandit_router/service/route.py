@@ -180,6 +180,7 @@ def exact_propensities(decision: Decision, *, free_nusd: int) -> dict[str, float
     if fitting != last.arms:
         key = decision.request_id or decision.decision_id
         last = weigh_round(decision.quotes, fitting, decision.exploration, seed=decision.seed, key=key)
+        last = last if decision.baseline is None else decision.baseline.mixed(last)
     return propensities_of(decision, last_round=last)
 
 

@@ -12,7 +12,7 @@ from bandit_router.core.context import MAX_CONTEXT_DIMENSION, context_dimension
 from bandit_router.core.errors import FieldViolation, InvalidRequest
 from bandit_router.core.explorations.registry import parse_exploration
 from bandit_router.core.learners.registry import parse_learner
-from bandit_router.core.money import MAX_PRICE_NUSD_PER_MTOK
+from bandit_router.core.money import MAX_LIMIT_NUSD, MAX_PRICE_NUSD_PER_MTOK
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.core.spec import SpecError
 
@@ -57,9 +57,8 @@ def check_pool(pool: Pool) -> None:
     _require_spec(found, "pool.learner", lambda: parse_learner(pool.learner))
     _require_spec(found, "pool.exploration", lambda: parse_exploration(pool.exploration))
     found.require(-(2**63) <= pool.seed < 2**63, "pool.seed", "must fit in 64 bits")
-    _require_unset(found, "pool.apprentice_share", pool.apprentice_share)
-    _require_unset(found, "pool.holdout_share", pool.holdout_share)
-    _require_unset(found, "pool.default_reward", pool.default_reward)
+    _check_shares(found, pool)
+    found.require(not pool.default_reward, "pool.default_reward", "is not available")
     found.done()
 
 
@@ -71,6 +70,11 @@ def check_arm(arm: Arm) -> None:
         1 <= arm.max_output_tokens <= MAX_OUTPUT_TOKENS,
         "arm.max_output_tokens",
         f"must be in 1..{MAX_OUTPUT_TOKENS}, got {arm.max_output_tokens}",
+    )
+    found.require(
+        0 <= arm.onboarding_nusd <= MAX_LIMIT_NUSD,
+        "arm.onboarding_nusd",
+        f"must be in 0..{MAX_LIMIT_NUSD}, got {arm.onboarding_nusd}",
     )
     for name, price in asdict(arm.prices).items():
         found.require(
@@ -119,6 +123,16 @@ def check_fallback(tenant: Tenant, arms: tuple[Arm, ...]) -> None:
     found.done()
 
 
+def _check_shares(found: Violations, pool: Pool) -> None:
+    """What is kept for the baseline arm. That the arm is in the pool is not asked: pools are made before their arms."""
+    shares = {"pool.apprentice_share": pool.apprentice_share, "pool.holdout_share": pool.holdout_share}
+    for field, share in shares.items():
+        found.require(0.0 <= share <= 1.0, field, f"must be in [0, 1], got {share:g}")
+    kept = sum(shares.values())
+    found.require(kept <= 1.0, "pool.holdout_share", f"with apprentice_share must be at most 1 in all, got {kept:g}")
+    found.require(not kept or pool.baseline_arm_id, "pool.baseline_arm_id", "is needed where it has a share")
+
+
 def _check_window(found: Violations, rule: WindowRule) -> None:
     last_day = _LAST_START_DAY.get(rule.kind, 1)
     found.require(
@@ -146,7 +160,3 @@ def _require_spec(found: Violations, field: str, parse: object) -> None:
         parse()
     except SpecError as refusal:
         found.require(None, field, str(refusal))
-
-
-def _require_unset(found: Violations, field: str, value: float | None) -> None:
-    found.require(not value, field, "is not available")

@@ -241,11 +241,17 @@ class Pool(_message.Message):
     seed: _builtins.int
     """Seed of all draws: the same seed and decision id give the same draw."""
     apprentice_share: _builtins.float
-    """Share of decisions, in [0, 1], that the baseline arm answers while the policy only learns alongside."""
+    """Share of decisions, in [0, 1], that the baseline arm answers while the policy only learns alongside: its scores and
+    propensities are logged.
+    """
     holdout_share: _builtins.float
-    """Share of decisions, in [0, 1], kept on the baseline arm for good, so that savings can be measured."""
+    """Share of decisions, in [0, 1], kept on the baseline arm for good, so that savings can be measured. With
+    `apprentice_share` at most 1.
+    """
     baseline_arm_id: _builtins.str
-    """Arm of the apprentice and hold-out shares; needed when either is above zero."""
+    """Arm of the apprentice and hold-out shares; needed when either is above zero. Where it may not be chosen, is not in the
+    pool or its hold does not fit, the policy answers.
+    """
     default_reward: _builtins.float
     """Reward in [0, 1] assumed where none arrives by `default_reward_deadline`; absent: missing stays missing."""
     learning_frozen: _builtins.bool
@@ -308,6 +314,7 @@ class Arm(_message.Message):
     TIER_FIELD_NUMBER: _builtins.int
     FAMILY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    ONBOARDING_NUSD_FIELD_NUMBER: _builtins.int
     arm_id: _builtins.str
     """Id, unique in the pool, such as "meta-llama/llama-3.1-8b-instruct"."""
     input_usd_per_mtok: _builtins.str
@@ -330,6 +337,11 @@ class Arm(_message.Message):
     """Version of this resource. In an update or removal: the version that was read, or empty to overwrite any; a stale
     one is ABORTED.
     """
+    onboarding_nusd: _builtins.int
+    """Money, in nano-USD, to be spent on trying the arm while it is new: until so much has been booked on it in the pool, it
+    scores at least as high as the best arm, so the exploration layer gives it that arm's chances. What is in flight
+    then comes on top. 0: it is tried as its uncertainty deserves.
+    """
     def __init__(
         self,
         *,
@@ -343,10 +355,11 @@ class Arm(_message.Message):
         tier: _builtins.str = ...,
         family: _builtins.str = ...,
         etag: _builtins.str = ...,
+        onboarding_nusd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "enabled", b"enabled"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "arm_id", b"arm_id", "cached_input_usd_per_mtok", b"cached_input_usd_per_mtok", "draining", b"draining", "enabled", b"enabled", "etag", b"etag", "family", b"family", "input_usd_per_mtok", b"input_usd_per_mtok", "max_output_tokens", b"max_output_tokens", "output_usd_per_mtok", b"output_usd_per_mtok", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "arm_id", b"arm_id", "cached_input_usd_per_mtok", b"cached_input_usd_per_mtok", "draining", b"draining", "enabled", b"enabled", "etag", b"etag", "family", b"family", "input_usd_per_mtok", b"input_usd_per_mtok", "max_output_tokens", b"max_output_tokens", "onboarding_nusd", b"onboarding_nusd", "output_usd_per_mtok", b"output_usd_per_mtok", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015

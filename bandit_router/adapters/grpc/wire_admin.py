@@ -75,7 +75,7 @@ def arm_from_wire(message: resources_pb2.Arm) -> Arm:
         output_nusd_per_mtok=_price("arm.output_usd_per_mtok", message.output_usd_per_mtok),
         cached_input_nusd_per_mtok=cached_price,
     )
-    given = _given(message, "max_output_tokens", "draining", "tier", "family")
+    given = _given(message, "max_output_tokens", "draining", "tier", "family", "onboarding_nusd")
     if message.HasField("enabled"):
         given["enabled"] = message.enabled
     return Arm(arm_id=message.arm_id, prices=prices, **given)
@@ -93,6 +93,7 @@ def arm_to_wire(arm: Arm, etag: str) -> resources_pb2.Arm:
         draining=arm.draining,
         tier=arm.tier,
         family=arm.family,
+        onboarding_nusd=arm.onboarding_nusd,
         etag=etag,
     )
 

@@ -15,7 +15,7 @@ from bandit_router.core.codec import (
     pack_floats,
     unpack_floats,
 )
-from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.decision import ArmQuote, Baseline, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.outcomes import Outcome
 from tests.builders import FEW, PROPERTY, make_decision, make_outcome, make_quote, outcomes, prices
@@ -55,6 +55,7 @@ def decisions(draw: st.DrawFn) -> Decision:
         seed=draw(st.integers(-(2**63), 2**63 - 1)),
         shadow=draw(st.booleans()),
         learned_bills=draw(whole),
+        baseline=draw(st.none() | st.builds(Baseline, index, numbers, numbers)),
     )
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit_router.core.choice import candidates, draw_arm, weigh_round
-from bandit_router.core.decision import Decision, Round, arms_that_fit, propensities_of
+from bandit_router.core.choice import candidates, draw_arm, draw_reason, weigh_round
+from bandit_router.core.decision import Baseline, Decision, Reason, Round, arms_that_fit, propensities_of
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
 from tests.builders import PROPERTY, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote
@@ -164,3 +164,26 @@ def test_rounding_never_makes_a_certain_arm_more_than_certain() -> None:
     first = Round((0, 1, 2, 3), (0.1, 0.2, 0.7, 2.2e-16))
     decision = make_decision(quotes=quotes, rounds=(first,), chosen=3)
     assert propensities_of(decision, last_round=Round((3,), (1.0,))) == {"d": 1.0}
+
+
+shares = st.floats(0, 0.5)
+
+
+@PROPERTY
+@given(shares, shares, st.integers(0, 3))
+def test_a_baselines_draw_selects_arms_as_its_mixed_round_says(
+    holdout: float, apprentice: float, position: int
+) -> None:
+    policy, baseline = Round((0, 1, 3), (0.2, 0.5, 0.3)), Baseline(position, holdout, apprentice)
+    mixed = baseline.mixed(policy)
+    assert sum(mixed.probabilities) == pytest.approx(1.0)
+    steps = 2000
+    drawn = [draw_reason(policy, (step + 0.5) / steps, baseline) for step in range(steps)]
+    for arm in policy.arms:
+        share = sum(found == arm for found, _ in drawn) / steps
+        assert share == pytest.approx(mixed.probability_of(arm), abs=5 / steps)
+    kept = {Reason.HOLDOUT: holdout, Reason.APPRENTICE: apprentice} if position in policy.arms else {}
+    for reason in (Reason.HOLDOUT, Reason.APPRENTICE):
+        share = sum(found is reason for _, found in drawn) / steps
+        assert share == pytest.approx(kept.get(reason, 0.0), abs=2 / steps)
+    assert all(found == position for found, reason in drawn if reason is not Reason.POLICY)

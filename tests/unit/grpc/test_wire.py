@@ -59,6 +59,7 @@ ARMS = st.builds(
     draining=st.booleans(),
     tier=NAMES,
     family=NAMES,
+    onboarding_nusd=st.integers(0, 2**53),
 )
 TENANTS = st.builds(
     Tenant,
