@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 ARGS ?=
 LOGS ?= $(wildcard ../shared/data/paretobandit.parquet ../shared/data/routellm_*.parquet ../shared/data/mmlu_pro.parquet ../shared/data/zeroeval.parquet)
+PARETO_LOG ?= ../shared/data/paretobandit.parquet
 BATTLES ?= ../shared/data/qlora_oa_prefs.parquet
 
-.PHONY: help demo test venv lint types imports protos protos-check check compare prior-study bench soak fmt clean
+.PHONY: help demo test venv lint types imports protos protos-check check compare prior-study experiments bench soak fmt clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -50,6 +51,9 @@ compare: venv ## Policies, peers and references on every log with costs (hours; 
 
 prior-study: venv ## What priors are worth: battles foretold, decisions saved (an hour)
 	$(BIN)/bandit-router-sim prior-study $(LOGS) --battles $(BATTLES) --out prior-study.md $(ARGS)
+
+experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (an hour)
+	$(BIN)/bandit-router-sim experiments $(PARETO_LOG) --seeds 10 --out experiments $(ARGS)
 
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800

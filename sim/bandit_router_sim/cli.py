@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from bandit_router_sim.cli_compare import compare
+from bandit_router_sim.cli_experiments import experiments
 from bandit_router_sim.cli_logs import convert, describe, validate
 from bandit_router_sim.cli_ope import ope
 from bandit_router_sim.cli_prior import prior_study
@@ -29,6 +30,7 @@ app.command()(validate)
 app.command()(describe)
 app.command()(convert)
 app.command()(world)
+app.command()(experiments)
 app.command("prior-study")(prior_study)
 app.add_typer(tune, name="tune")
 

@@ -47,7 +47,7 @@ class Replay:
         self._reports: deque[_Report] = deque()
         self._late_reports: deque[_Report] = deque()
         self._changes = deque(self._course.changes)
-        self._trace = _empty_trace(self._course)
+        self._trace = empty_trace(self._course)
         self._prompt_tokens = prompt_tokens_of(material.log)
         self._rows: list[int] = self._course.rows.tolist()
         self._windows: list[int] = self._course.windows.tolist()
@@ -144,7 +144,8 @@ def prompt_tokens_of(log: FullLog) -> list[int]:
     ]
 
 
-def _empty_trace(course: Course) -> Trace:
+def empty_trace(course: Course) -> Trace:
+    """The trace of a course on which nobody has been served yet."""
     count = len(course.rows)
 
     def zeros() -> FloatArray:

@@ -1,4 +1,4 @@
-"""Scenarios by name, for any log: the four experiments of ParetoBandit (arXiv 2604.00136), and a shift of traffic.
+"""Scenarios by name, for any log: the four experiments of ParetoBandit (arXiv 2604.00136), and more of their kind.
 
 Phases are thirds of the reported stretch. The arms are those that the paper's experiments are about, found by the part
 they play: the dearest arm is cut to the price of a small model; the arm that gains most per dollar over the cheapest
@@ -20,6 +20,7 @@ PRICE_FACTOR = 0.1 / 5.625
 """0.10 USD per million tokens instead of 1.25 in and 10 out, on average."""
 
 DROPPED_REWARD = 0.75
+CHEAP_PART = 0.5
 
 
 def price_cut(log: FullLog) -> Scenario:
@@ -45,7 +46,19 @@ def quality_drop(log: FullLog) -> Scenario:
 
 def arm_added(log: FullLog) -> Scenario:
     """The dearest arm but one is unknown until the second third."""
-    return Scenario(name="arm_added", changes=(ArmChange(FIRST_THIRD, _by_cost(log)[-2:][0], "add"),))
+    return Scenario(name="arm_added", changes=(ArmChange(FIRST_THIRD, newcomer(log), "add"),))
+
+
+def cheap_arm_added(log: FullLog) -> Scenario:
+    """The same arm joins at the same moment, at half of what the workhorse usually costs."""
+    usual_usd = float(log.costs_usd[:, log.arm_ids.index(_workhorse(log))].mean())
+    cheap = PriceChange(0, newcomer(log), mean_cost_usd=CHEAP_PART * usual_usd)
+    return Scenario(name="cheap_arm_added", changes=(cheap, ArmChange(FIRST_THIRD, newcomer(log), "add")))
+
+
+def newcomer(log: FullLog) -> str:
+    """The arm that joins late: the dearest but one."""
+    return _by_cost(log)[-2:][0]
 
 
 def traffic_shift(log: FullLog) -> Scenario:
@@ -64,6 +77,7 @@ NAMED: Mapping[str, Callable[[FullLog], Scenario]] = {
     "price_cut": price_cut,
     "quality_drop": quality_drop,
     "arm_added": arm_added,
+    "cheap_arm_added": cheap_arm_added,
     "traffic_shift": traffic_shift,
 }
 """Scenarios by the name that the command takes."""

@@ -39,6 +39,10 @@ class Recorded:
         recorded = Decimal(repr(float(self._material.log.costs_usd[row, self._columns[arm_id]])))
         return recorded * self._price_factors[arm_id]
 
+    def price_factor(self, arm_id: str) -> Decimal:
+        """What the arm's prices are now, as a multiple of the log's."""
+        return self._price_factors[arm_id]
+
     def arm(self, arm_id: str, *, draining: bool = False) -> Arm:
         """The arm at its list prices of the moment, rounded up so that the longest answer covers every bill."""
         pricing, factor = self._material.prices[arm_id], self._price_factors[arm_id]

@@ -1,0 +1,104 @@
+"""`bandit-router-sim experiments`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bandit_router_sim.experiments.delays import losses, settings_of_delays
+from bandit_router_sim.experiments.runs import PLAYERS, Ground, ground_of, inner_budgets, run_all, tasks_of
+from bandit_router_sim.experiments.tables import changes_tables, delays_table
+from bandit_router_sim.kept.cache import Finished, ResultCache
+from bandit_router_sim.logs.canonical import read_full_log
+from bandit_router_sim.logs.errors import LogError
+from bandit_router_sim.peers.registry import PEERS
+from bandit_router_sim.progress import progress_of_runs
+from bandit_router_sim.replay.material import UnusableForReplay, prepare
+from bandit_router_sim.replay.setting import POLICIES, Material, Setting
+from bandit_router_sim.replay.sweep import sweep
+
+EXIT_USAGE = 2
+WHAT = ("changes", "delays")
+
+
+def experiments(
+    log: Annotated[Path, typer.Argument(help="A full-information log with costs and three arms or more.", exists=True)],
+    *,
+    what: Annotated[str, typer.Option(help=f"Of {', '.join(WHAT)}; comma-separated.")] = ",".join(WHAT),
+    budget: Annotated[str, typer.Option(help="USD per request, comma-separated; else three inside the range.")] = "",
+    seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 10,
+    players: Annotated[str, typer.Option(help=f"Of {', '.join(PLAYERS)}, for changes.")] = ",".join(PLAYERS),
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("experiments"),
+) -> None:
+    """Changes of prices, quality and arms, played to the default and to ParetoBandit; late and rare feedback."""
+    console = Console(stderr=True)
+    parts = _among(what, WHAT, "--what")
+    playing = _among(players, PLAYERS, "--players")
+    material = _material(log, console)
+    budgets_usd = [float(part) for part in budget.split(",")] if budget else inner_budgets(material)
+    cache = ResultCache(out)
+    tables = []
+    if "changes" in parts:
+        ground = ground_of(material, players=_able(playing, material, console), kept_in=out / "features")
+        tables.append(_changes(ground, budgets_usd, cache, seeds=seeds, jobs=jobs, console=console))
+    if "delays" in parts:
+        tables.append(_delays(material, budgets_usd, cache, seeds=seeds, jobs=jobs, console=console))
+    text = "\n\n".join(tables) + "\n"
+    (out / "experiments.md").write_text(text, encoding="utf-8")
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def _changes(
+    ground: Ground, budgets_usd: Sequence[float], cache: ResultCache, *, seeds: int, jobs: int, console: Console
+) -> str:
+    players = [name for name in PLAYERS if name in ground.contexts or name in POLICIES]
+    tasks = tasks_of(ground, budgets_usd, players=players, seeds=seeds)
+    found = {}
+    with progress_of_runs(console) as progress:
+        bar = progress.add_task("changes", total=len(tasks))
+        for task, finished in run_all(ground, tasks, cache, jobs=jobs):
+            found[task] = finished
+            progress.advance(bar)
+    return changes_tables(ground, found)
+
+
+def _delays(
+    material: Material, budgets_usd: Sequence[float], cache: ResultCache, *, seeds: int, jobs: int, console: Console
+) -> str:
+    settings = settings_of_delays(budgets_usd, seeds=seeds)
+    runs: list[tuple[Setting, Finished]] = []
+    with progress_of_runs(console) as progress:
+        bar = progress.add_task("delays", total=len(settings))
+        for run in sweep(material, settings, cache=cache, jobs=jobs):
+            runs.append(run)
+            progress.advance(bar)
+    return delays_table(losses(runs, queries=len(material.log)))
+
+
+def _able(players: Sequence[str], material: Material, console: Console) -> list[str]:
+    """The players that can play here; why the others cannot is said."""
+    reasons = {name: PEERS[name].why_not(material.log.arm_ids) for name in players if name in PEERS}
+    for reason in filter(None, reasons.values()):
+        console.print(f"left out: {reason}", highlight=False)
+    return [name for name in players if not reasons.get(name)]
+
+
+def _among(text: str, known: Sequence[str], option: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join(known)}", param_hint=option)
+    return names
+
+
+def _material(path: Path, console: Console) -> Material:
+    try:
+        return prepare(read_full_log(path)[0])
+    except (LogError, UnusableForReplay) as error:
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_USAGE) from None
