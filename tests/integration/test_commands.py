@@ -44,6 +44,15 @@ def test_a_pool_with_arms_and_a_tenant_is_set_up_by_commands_alone(command: Comm
     assert "shop" in command("tenant", "list").stdout
 
 
+def test_baselines_and_money_for_trying_a_new_arm_are_set_by_commands(command: Command) -> None:
+    words = ("pool", "create", "kept", "--baseline", "tiny", "--holdout-share", "0.25", "--apprentice-share", "0.5")
+    pool = document(command(*words, "--json"))
+    assert (pool["baseline_arm_id"], pool["holdout_share"], pool["apprentice_share"]) == ("tiny", 0.25, 0.5)
+    arm = ("arm", "put", "kept", "tiny", "--input", "0.1", "--output", "0.4", "--onboarding-usd", "0.05", "--json")
+    assert document(command(*arm))["onboarding_nusd"] == "50000000"
+    assert command("pool", "create", "unnamed", "--holdout-share", "0.1").exit_code == 1
+
+
 def test_a_dry_run_of_a_creation_creates_nothing(command: Command) -> None:
     assert command("pool", "create", "never", "--dry-run").exit_code == 0
     assert "never" not in {row["pool_id"] for row in document(command("pool", "list", "--json"))}
