@@ -21,6 +21,7 @@ from bandit_router.service.directory import Directory
 from bandit_router.service.feedback import FeedbackService
 from bandit_router.service.learning import Learner
 from bandit_router.service.models import Models
+from bandit_router.service.outages import Outages
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.preview import PreviewService
 from bandit_router.service.priors import PriorService
@@ -68,6 +69,7 @@ class Services:
     archives: ArchiveService
     learner: Learner
     sweeper: Sweeper
+    outages: Outages
     directory: Directory
     models: Models
     contexts: ContextBuilder
@@ -86,7 +88,8 @@ class Services:
         await self.models.refresh_all()
 
     async def close(self) -> None:
-        """Give up leases and stop helpers; the store stays open."""
+        """Write what was decided in an outage, give up leases and stop helpers; the store stays open."""
+        await self.outages.close()
         await self.learner.release()
         await self.contexts.close()
 
@@ -106,6 +109,7 @@ def assemble(
     models = Models(directory, store.snapshots, observer)
     contexts = ContextBuilder(directory, encoders, observer)
     pacer = Pacer(store.ledger)
+    outages = Outages(ledger=store.ledger, observer=observer)
     owner = entropy.token_bytes(8).hex()
     return Services(
         route=RouteService(
@@ -116,18 +120,10 @@ def assemble(
             ledger=store.ledger,
             clock=clock,
             entropy=entropy,
+            outages=outages,
         ),
         feedback=FeedbackService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
-        admin=AdminService(
-            catalog=store.catalog,
-            directory=directory,
-            models=models,
-            pacer=pacer,
-            ledger=store.ledger,
-            events=store.events,
-            snapshots=store.snapshots,
-            encoders=encoders,
-        ),
+        admin=_administer(store, directory, models, pacer, encoders),
         budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
         previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
@@ -144,10 +140,26 @@ def assemble(
             retention=retention,
         ),
         sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, observer=observer),
+        outages=outages,
         directory=directory,
         models=models,
         contexts=contexts,
         store=store,
         clock=clock,
         observer=observer,
+    )
+
+
+def _administer(
+    store: Store, directory: Directory, models: Models, pacer: Pacer, encoders: EncoderSource
+) -> AdminService:
+    return AdminService(
+        catalog=store.catalog,
+        directory=directory,
+        models=models,
+        pacer=pacer,
+        ledger=store.ledger,
+        events=store.events,
+        snapshots=store.snapshots,
+        encoders=encoders,
     )

@@ -33,6 +33,7 @@ from bandit_router.ports.ledger import (
 )
 from bandit_router.service.directory import Directory
 from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
+from bandit_router.service.outages import may_be_unwritten
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.route import KEEP_RECORDS_MS, charged_window
 
@@ -100,6 +101,9 @@ class FeedbackService:
         record = await self._ledger.read(request.tenant_id, request.decision_id)
         if record is not None:
             return record
+        tenant = await self._directory.tenant(request.tenant_id)
+        if may_be_unwritten(tenant, made_ms=made_ms, now_ms=self._clock.now_ms()):
+            raise StoreAway(f"decision {request.decision_id!r} may have been made in an outage and not be written yet")
         if made_ms + KEEP_RECORDS_MS < self._clock.now_ms():
             raise DecisionExpired(request.decision_id)
         raise DecisionNotFound(request.decision_id)

@@ -109,6 +109,11 @@ class Pacer:
         if budget.account.decisions >= pace.budget.account.decisions:
             pace.budget = budget
 
+    def latest(self, tenant_id: str) -> tuple[PriceMark, BudgetState] | None:
+        """The mark last in force and the account as last seen, whatever the window; None before the first."""
+        pace = self._paces.get(tenant_id)
+        return None if pace is None else (pace.mark, pace.budget)
+
     def forget(self, tenant_id: str) -> None:
         """Drop a tenant; its state is read afresh if it comes back."""
         self._paces.pop(tenant_id, None)

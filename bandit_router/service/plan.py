@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bandit_router.core.budget_policies.protocol import PriceMark
-from bandit_router.core.choice import Query, candidates, draw_reason, weigh_round
+from bandit_router.core.budget_policies.registry import parse_budget_policy
+from bandit_router.core.choice import Query, candidates, draw_reason, quote_arms, weigh_round
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.draw import uniform
-from bandit_router.core.resources import Tenant
+from bandit_router.core.resources import HoldPolicy, Tenant
 from bandit_router.core.windows import Window
 from bandit_router.service.models import ServedPool
 from bandit_router.service.pacing import Sample
@@ -46,6 +47,23 @@ class Plan:
             if quote.arm_id == self.tenant.fallback_arm_id and quote.hold_nusd == 0:
                 return self._decision(position, rounds=(Round((position,), (1.0,)),), reason=Reason.FALLBACK)
         return None
+
+    def in_outage(self, *, attempt: Decision | None, free_nusd: int, new_id: str) -> Decision | None:
+        """The decision made without the store, whose worst case fits in `free_nusd`; None if there is none.
+
+        `attempt` is what the store was asked to record before it went away, if it was: it stands in under its own id if
+        it fits. A different decision gets `new_id`, since that one may have been recorded.
+        """
+        charge = parse_budget_policy(self.tenant.budget_policy).charge(self.mark)
+        quotes = quote_arms(
+            self.served.model, self.served.arms, self.query, charge=charge, hold_policy=HoldPolicy.WORST_CASE
+        )
+        if attempt is not None and quotes[attempt.chosen].hold_nusd <= free_nusd:
+            return replace(attempt, quotes=quotes, reason=Reason.OUTAGE, shadow=True)
+        plan = replace(self, decision_id=new_id, quotes=quotes)
+        fitting = candidates(quotes, free_nusd=free_nusd)
+        decision = plan._drawn(fitting, rounds=()) if fitting else plan.fallback()  # noqa: SLF001 (a plan like this one)
+        return None if decision is None else replace(decision, reason=Reason.OUTAGE, shadow=True)
 
     def _drawn(self, arms: tuple[int, ...], *, rounds: tuple[Round, ...]) -> Decision:
         seed, key = self.served.pool.seed, self.request_id or self.decision_id

@@ -2,10 +2,16 @@
 
 The only await between choosing and answering is the ledger's atomic hold. If the drawn arm does not fit in what is
 free, the arm is drawn again over those that fit; see core.decision for the propensity of the whole procedure.
+
+Where the store does not answer and the tenant fails open, the decision is made without it; see `outages`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
+from bandit_router.core.budget import Account
+from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import candidates, quote_arms, weigh_round
 from bandit_router.core.codec import decode_decision, encode_decision, encode_outcome
@@ -13,7 +19,7 @@ from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
 from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibleArm, ResourceNotFound, StoreAway
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.partition import ENTROPY_BYTES, make_decision_id
-from bandit_router.core.resources import ExpiryPolicy, Tenant
+from bandit_router.core.resources import ExpiryPolicy, OutagePolicy, Tenant
 from bandit_router.core.windows import Window, Windows, window_at
 from bandit_router.ports.clock import Clock, Entropy
 from bandit_router.ports.ledger import (
@@ -29,6 +35,7 @@ from bandit_router.service.contexts import ContextBuilder
 from bandit_router.service.directory import Directory
 from bandit_router.service.messages import RouteReply, RouteRequest
 from bandit_router.service.models import Models, ServedPool
+from bandit_router.service.outages import Outages, within_patience
 from bandit_router.service.pacing import Pacer, Sample
 from bandit_router.service.plan import Plan
 
@@ -52,6 +59,7 @@ class RouteService:
         ledger: Ledger,
         clock: Clock,
         entropy: Entropy,
+        outages: Outages,
     ) -> None:
         self._directory = directory
         self._models = models
@@ -60,6 +68,7 @@ class RouteService:
         self._ledger = ledger
         self._clock = clock
         self._entropy = entropy
+        self._outages = outages
         self._windows = Windows()
 
     async def route(self, request: RouteRequest) -> RouteReply:
@@ -81,10 +90,15 @@ class RouteService:
             return earlier
 
     async def _decide(self, request: RouteRequest) -> RouteReply:
+        earlier = self._outages.earlier(request.tenant_id, request.request_id)
+        if earlier is not None and not request.dry_run:
+            return self._reply_without_store(earlier)
         plan = await self._plan(request)
         decision = plan.first_draw(_feasible(plan))
         if request.dry_run:
             return await self._rehearse(plan, decision)
+        if self._outages.is_away(request.tenant_id):
+            return self._stand_in(plan, attempt=None)
         return await self._place(plan, decision)
 
     async def _earlier(self, request: RouteRequest) -> RouteReply | None:
@@ -112,12 +126,12 @@ class RouteService:
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()
         window = self._windows.at(tenant.window, now_ms)
-        mark = await self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
+        solving = self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
+        fails_open = tenant.outage_policy is OutagePolicy.FAIL_OPEN and not request.dry_run
+        mark = await (self._price_or_latest(tenant, served, solving) if fails_open else solving)
         charge = parse_budget_policy(tenant.budget_policy).charge(mark)
         return Plan(
-            decision_id=make_decision_id(
-                tenant.tenant_id, now_ms=now_ms, entropy=self._entropy.token_bytes(ENTROPY_BYTES)
-            ),
+            decision_id=self._new_decision_id(tenant.tenant_id, now_ms),
             request_id=request.request_id,
             tenant=tenant,
             window=window,
@@ -130,9 +144,31 @@ class RouteService:
             decided_ms=now_ms,
         )
 
+    def _new_decision_id(self, tenant_id: str, now_ms: int) -> str:
+        return make_decision_id(tenant_id, now_ms=now_ms, entropy=self._entropy.token_bytes(ENTROPY_BYTES))
+
+    async def _price_or_latest(
+        self, tenant: Tenant, served: ServedPool, solving: Coroutine[object, object, PriceMark]
+    ) -> PriceMark:
+        """The price in force; in an outage the latest one known, or none: then the allowance alone bounds the spend."""
+        try:
+            return await within_patience(solving)
+        except StoreUnavailable:
+            self._outages.began(tenant)
+            latest = self._pacer.latest(tenant.tenant_id)
+            return PriceMark(0.0, 0, served.model.version) if latest is None else latest[0]
+
     async def _place(self, plan: Plan, decision: Decision) -> RouteReply:
+        fails_open = plan.tenant.outage_policy is OutagePolicy.FAIL_OPEN
         for _ in range(MAX_ROUNDS):
-            result = await self._ledger.hold(_hold_request(plan, decision))
+            holding = self._ledger.hold(_hold_request(plan, decision))
+            try:
+                result = await (within_patience(holding) if fails_open else holding)
+            except StoreUnavailable:
+                if not fails_open:
+                    raise
+                self._outages.began(plan.tenant)
+                return self._stand_in(plan, attempt=decision)
             if isinstance(result, AlreadyDecided):
                 earlier = decode_decision(result.record.decision)
                 return make_reply(earlier, result.budget, free_nusd=result.record.free_nusd)
@@ -144,6 +180,26 @@ class RouteService:
         raise StoreAway(
             f"tenant {plan.tenant.tenant_id!r}: its money moved during {MAX_ROUNDS} draws", retry_after_s=0.1
         )
+
+    def _stand_in(self, plan: Plan, *, attempt: Decision | None) -> RouteReply:
+        """Decide without the store. Raises StoreAway if the tenant's allowance has no room for any arm."""
+        tenant = plan.tenant
+        decision = plan.in_outage(
+            attempt=attempt,
+            free_nusd=self._outages.free_nusd(tenant),
+            new_id=self._new_decision_id(tenant.tenant_id, plan.decided_ms),
+        )
+        if decision is None:
+            raise StoreAway(f"the store is away, and tenant {tenant.tenant_id!r} has used up its outage allowance")
+        self._outages.enter(decision, _hold_request(plan, decision))
+        self._pacer.decided(tenant.tenant_id, plan.sample)
+        return self._reply_without_store(decision)
+
+    def _reply_without_store(self, decision: Decision) -> RouteReply:
+        """The reply about a decision of an outage, with the budget as this replica saw it last."""
+        latest = self._pacer.latest(decision.tenant_id)
+        budget = BudgetState(Window(decision.window_start_ms), Account(limit_nusd=0)) if latest is None else latest[1]
+        return make_reply(decision, budget, free_nusd=budget.account.free_nusd)
 
     async def _rehearse(self, plan: Plan, decision: Decision) -> RouteReply:
         """The decision that a real call would get now, with nothing held or stored."""

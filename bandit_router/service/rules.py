@@ -102,7 +102,9 @@ def check_tenant(tenant: Tenant) -> None:
         f"must be positive and at most {MAX_HOLD_TTL_S:g} s, got {tenant.hold_ttl_s:g} s",
     )
     found.require(
-        tenant.outage_policy is OutagePolicy.FAIL_CLOSED, "tenant.outage_policy", "only FAIL_CLOSED is available"
+        tenant.outage_policy is OutagePolicy.FAIL_CLOSED or tenant.outage_allowance_nusd > 0,
+        "tenant.outage_allowance_nusd",
+        "must be positive for a tenant that fails open",
     )
     found.require(not tenant.isolated, "tenant.isolated", "is not available")
     _check_window(found, tenant.window)

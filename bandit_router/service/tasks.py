@@ -1,4 +1,7 @@
-"""The replica's loops: take over changes, learn, sweep. Each survives an unreachable store and goes on after it."""
+"""The replica's loops: take over changes, learn, sweep, write what was decided without the store.
+
+Each survives an unreachable store and goes on after it.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from bandit_router.service.assembly import Services
 REFRESH_S = 0.2
 LEARN_S = 0.1
 SWEEP_S = 1.0
+RECONCILE_S = 0.2
 MAX_BACKOFF_S = 5.0
 CANCEL_AGAIN_S = 0.1
 """A cancellation can get lost in what a loop waits for: before Python 3.12, `asyncio.wait_for`, which the Redis driver
@@ -33,6 +37,7 @@ class BackgroundTasks:
             "refresh": (REFRESH_S, services.refresh),
             "learn": (LEARN_S, services.learner.step_all),
             "sweep": (SWEEP_S, services.sweeper.sweep),
+            "reconcile": (RECONCILE_S, services.outages.reconcile),
         }
         for name, (every_s, step) in loops.items():
             loop = repeat(name, every_s, step, clock=services.clock, observer=services.observer)

@@ -125,7 +125,9 @@ class _OutagePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutagePo
     OUTAGE_POLICY_FAIL_CLOSED: _OutagePolicy.ValueType  # 1
     """UNAVAILABLE with RetryInfo."""
     OUTAGE_POLICY_FAIL_OPEN: _OutagePolicy.ValueType  # 2
-    """Answered with reason OUTAGE, up to `outage_allowance_nusd` a replica, and reconciled later."""
+    """Answered from memory with reason OUTAGE, up to `outage_allowance_nusd` a replica, then UNAVAILABLE. Once the store
+    is back the holds are booked, also beyond the limit. Until then Feedback about such decisions is UNAVAILABLE.
+    """
 
 class OutagePolicy(_OutagePolicy, metaclass=_OutagePolicyEnumTypeWrapper):
     """How a tenant's calls are answered while the store is away."""
@@ -135,7 +137,9 @@ OUTAGE_POLICY_UNSPECIFIED: OutagePolicy.ValueType  # 0
 OUTAGE_POLICY_FAIL_CLOSED: OutagePolicy.ValueType  # 1
 """UNAVAILABLE with RetryInfo."""
 OUTAGE_POLICY_FAIL_OPEN: OutagePolicy.ValueType  # 2
-"""Answered with reason OUTAGE, up to `outage_allowance_nusd` a replica, and reconciled later."""
+"""Answered from memory with reason OUTAGE, up to `outage_allowance_nusd` a replica, then UNAVAILABLE. Once the store
+is back the holds are booked, also beyond the limit. Until then Feedback about such decisions is UNAVAILABLE.
+"""
 Global___OutagePolicy: _TypeAlias = OutagePolicy  # noqa: Y015
 
 class _DecisionReason:
@@ -409,7 +413,9 @@ class Tenant(_message.Message):
     outage_policy: Global___OutagePolicy.ValueType
     """How calls are answered while the store is away; unspecified: FAIL_CLOSED."""
     outage_allowance_nusd: _builtins.int
-    """Most money, in nano-USD, that each replica may hold for this tenant in one outage under FAIL_OPEN."""
+    """Most money, in nano-USD, that each replica (each worker of each server) may hold for this tenant in one outage
+    under FAIL_OPEN, counted in worst cases; positive for such a tenant.
+    """
     fallback_arm_id: _builtins.str
     """Arm answered, with reason FALLBACK, when no hold fits; it must cost nothing. Empty: RESOURCE_EXHAUSTED instead."""
     isolated: _builtins.bool

@@ -39,6 +39,10 @@ HELP = {
     "states_unreadable": "Learned states that this replica could not read, by pool",
     "encoder_timeouts": "Texts decided on the average context because their encoder was too slow",
     "decisions_expired": "Decisions whose usage had not come by their deadline",
+    "outage_decisions": "Decisions made without the store",
+    "outage_decisions_waiting": "Decisions made without the store that are not in the ledger yet",
+    "outage_decisions_lost": "Decisions made without the store that never got into the ledger",
+    "outage_overdrawn_nusd": "Money that decisions made without the store promised beyond what was free",
     "workers_lost": "Workers that ended by themselves and were started again",
     "task_failures": "Failed runs of a background task",
 }
