@@ -36,6 +36,9 @@ MIN_MIRROR_MULTIPLIER = 1e-6
 
 MIRROR_START = 0.1
 
+_KIND = -2.0
+"""The number in front of its memory, less 1 for mirror descent and less 2 for logarithmic charges."""
+
 MAX_CALLS_AT_ONCE = 1_000
 _LEAST_USD = 1e-12
 
@@ -59,7 +62,10 @@ class LogCharge:
 
 @dataclass(frozen=True, slots=True)
 class PrimalDual:
-    """Implements `BudgetPolicy`. Remembers: ℓ, c̄/B, what was committed (nano-USD), cost of the cheapest and dearest."""
+    """Implements `BudgetPolicy`. Remembers: ℓ, c̄/B, what was committed (nano-USD), cost of the cheapest and dearest.
+
+    Taking a window over from another policy, it starts as in a new one.
+    """
 
     step: float
     smoothing: float
@@ -70,11 +76,13 @@ class PrimalDual:
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """One step for every call since the last."""
         start = MIRROR_START if self.is_mirror else 0.0
-        multiplier, pressure, committed, least_usd, most_usd = mark.memory or (start, 1.0, 0.0, 0.0, 0.0)
-        if self.is_log and (not mark.memory or mark.snapshot_version != standing.snapshot_version):
+        memory = mark.remembered_by(self._kind)
+        afresh = (start, 1.0, float(standing.committed_nusd), 0.0, 0.0)
+        multiplier, pressure, committed, least_usd, most_usd = memory or afresh
+        if self.is_log and (not memory or mark.snapshot_version != standing.snapshot_version):
             least_usd, most_usd = cost_bounds_usd(standing.reservoir())
         budget_usd = max(_LEAST_USD, nusd_to_usd(standing.limit_nusd) / standing.calls)
-        calls = standing.decisions - mark.decisions
+        calls = standing.decisions - mark.decisions if memory else 0
         if calls > 0:
             spent_usd = (standing.committed_nusd - committed) / NUSD_PER_USD
             pressure, multiplier = self._follow(
@@ -83,13 +91,14 @@ class PrimalDual:
         multiplier = self._clipped(multiplier)
         memory = (multiplier, pressure, float(standing.committed_nusd), least_usd, most_usd)
         price = self._price(memory, budget_usd)
-        return PriceMark(price, standing.decisions, standing.snapshot_version, memory)
+        return PriceMark(price, standing.decisions, standing.snapshot_version, (self._kind, *memory))
 
     def charge(self, mark: PriceMark) -> Charge:
         """Linear in dollars, or in their logarithm."""
-        if not self.is_log or not mark.memory:
+        memory = mark.remembered_by(self._kind)
+        if not self.is_log or not memory:
             return LinearCharge(mark.price_per_usd)
-        multiplier, _, _, least_usd, most_usd = mark.memory
+        multiplier, _, _, least_usd, most_usd = memory
         return LogCharge(multiplier, least_usd, most_usd)
 
     def _follow(self, pressure: float, multiplier: float, *, ratio: float, calls: int) -> tuple[float, float]:
@@ -99,6 +108,10 @@ class PrimalDual:
             change = self.step * (pressure - 1.0)
             multiplier = multiplier * math.exp(min(1.0, change)) if self.is_mirror else max(0.0, multiplier + change)
         return pressure, multiplier
+
+    @property
+    def _kind(self) -> float:
+        return _KIND - self.is_mirror - 2 * self.is_log
 
     def _clipped(self, multiplier: float) -> float:
         least = MIN_MIRROR_MULTIPLIER if self.is_mirror else 0.0

@@ -27,13 +27,17 @@ class PriceMark:
     """The price of money last solved for a tenant window, kept so that a restart continues with it.
 
     `decisions` and `snapshot_version` say after how many decisions and from which snapshot it was solved; `memory` is
-    what its budget policy must know again for the next solution.
+    what its budget policy must know again for the next solution, behind a number that is the policy's own.
     """
 
     price_per_usd: float
     decisions: int
     snapshot_version: int
     memory: tuple[float, ...] = ()
+
+    def remembered_by(self, kind: float) -> tuple[float, ...]:
+        """The memory of the policy whose number this is; nothing if another one, or none, has left the mark."""
+        return self.memory[1:] if self.memory[:1] == (kind,) else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

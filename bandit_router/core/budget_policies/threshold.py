@@ -25,6 +25,9 @@ from bandit_router.core.spec import SpecError
 NOT_WORTH_IT = 10.0
 """Reward by which an arm just below the threshold is set back: more than any two rewards are apart."""
 
+_KIND = -1.0
+"""The number in front of its memory. Kinds are negative, as nothing that is remembered is."""
+
 _LEAST_REWARD = 1e-6
 _LEAST_USD = 1e-12
 
@@ -52,14 +55,15 @@ class Threshold:
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """Ψ at the share of the bin's money that is committed now."""
         number = float(standing.decisions // self.bin_calls)
-        before, start, low, high = mark.memory or (-1.0, 0.0, 0.0, 0.0)
+        memory = mark.remembered_by(_KIND)
+        before, start, low, high = memory or (-1.0, 0.0, 0.0, 0.0)
         if number != before:
             start = float(standing.committed_nusd)
-        if not mark.memory or mark.snapshot_version != standing.snapshot_version:
+        if not memory or mark.snapshot_version != standing.snapshot_version:
             low, high = reward_per_usd_bounds(standing.reservoir())
         used = self._used(standing, number=number, start=start)
         price = (high * math.e / low) ** used * low / math.e
-        return PriceMark(price, standing.decisions, standing.snapshot_version, (number, start, low, high))
+        return PriceMark(price, standing.decisions, standing.snapshot_version, (_KIND, number, start, low, high))
 
     def charge(self, mark: PriceMark) -> Charge:
         """Arms not worth the price are set back."""

@@ -96,6 +96,25 @@ def test_a_policy_is_a_function_of_its_last_mark_and_the_account(spec: str, spen
 
 
 @EVERY_POLICY
+@pytest.mark.parametrize("earlier", SPECS)
+def test_a_window_goes_on_under_another_policy(earlier: str, spec: str) -> None:
+    policy, left = parse_budget_policy(spec), lived(earlier, [1.0] * 25)[-1]
+    now = standing(round(26 * LIMIT_NUSD / CALLS), 26, version=left.snapshot_version)
+    for mark in (left, policy.solve(left, now)):
+        scores = policy.charge(mark).scores(np.array([0.5, 0.6]), np.array([10**4, 10**6]))
+        assert np.isfinite([mark.price_per_usd, *scores]).all()
+
+
+@EVERY_POLICY
+def test_what_was_spent_under_another_policy_is_not_taken_for_the_last_calls(spec: str) -> None:
+    spending, family = standing(round(26 * LIMIT_NUSD / CALLS), 26), spec.partition(":")[0]
+    for earlier in (each for each in SPECS if each.partition(":")[0] != family):
+        taken_over = parse_budget_policy(spec).solve(lived(earlier, [1.0] * 25)[-1], spending)
+        afresh = parse_budget_policy(spec).solve(replace(START, decisions=26), spending)
+        assert replace(taken_over, memory=()) == replace(afresh, memory=())
+
+
+@EVERY_POLICY
 def test_a_dearer_arm_of_the_same_reward_never_scores_higher(spec: str) -> None:
     policy = parse_budget_policy(spec)
     rewards, costs_nusd = np.full(6, 0.7), np.array([0, 1, 10**4, 10**6, 10**8, 10**10])
