@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bandit_router.adapters.encoding.factory import UnknownEncoder
+from bandit_router_sim.cli_checks import checked_jobs, reason_of
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.compare.comparison import BASELINE, Comparison, Plan
 from bandit_router_sim.compare.comparison import compare as compare_all
@@ -44,7 +46,7 @@ def compare(
     max_rows: Annotated[int | None, typer.Option(help="At most so many queries of a log.", min=4)] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "static",
     quick: Annotated[bool, typer.Option("--quick", help="3 budgets, 2 orders, 1,500 queries: a smoke run.")] = False,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
     out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("comparison"),
     date: Annotated[str, typer.Option(help="Day printed in the report; today (UTC) if not given.")] = "",
 ) -> None:
@@ -63,7 +65,11 @@ def compare(
     if quick:
         plan = replace(plan, budgets=QUICK_BUDGETS, seeds=QUICK_SEEDS, max_rows=QUICK_ROWS)
     materials = [_material(path, encoder=encoder, arms=arm or [], console=console) for path in logs]
-    comparison = _run(materials, plan, out, console)
+    try:
+        comparison = _run(materials, plan, out, console)
+    except LogError as error:
+        console.print(str(error), style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(EXIT_USAGE) from None
     write_report(comparison, out, _provenance(plan, date))
     page = write_page(out)
     Console(soft_wrap=True).print(as_markdown(comparison), markup=False, highlight=False)
@@ -107,8 +113,8 @@ def _material(path: Path, *, encoder: str, arms: Sequence[str], console: Console
     try:
         log, _ = read_full_log(path)
         material = prepare(log, encoder_id=encoder, arm_ids=arms or ARM_LISTS.get(log.name, ()))
-    except (LogError, UnusableForReplay, KeyError) as error:
-        console.print(str(error), style="red", highlight=False, soft_wrap=True)
+    except (LogError, UnusableForReplay, UnknownEncoder, KeyError) as error:
+        console.print(reason_of(error), style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
     shape = f"{len(material.log)} of {len(log)} queries × {len(material.log.arm_ids)} arms"
     console.print(f"{material.log.name}: {shape}", highlight=False)

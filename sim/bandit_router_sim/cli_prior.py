@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 
 from bandit_router.core.resources import DEFAULT_LEARNER
+from bandit_router_sim.cli_checks import checked_jobs, checked_policy
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.logs.battles import read_battles
 from bandit_router_sim.logs.canonical import read_full_log
+from bandit_router_sim.logs.cost_range import cost_range_usd
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.prior_study.derived import PRIORS
 from bandit_router_sim.prior_study.foretold import foretell, ground_of
@@ -37,10 +39,12 @@ def prior_study(
     pilot: Annotated[bool, typer.Option("--pilot", help="PILOT's choices: learner, cosine, threshold.")] = False,
     splits: Annotated[int, typer.Option(help="Splits of the battles by prompt.", min=1)] = 5,
     max_rows: Annotated[int | None, typer.Option(help="At most so many queries of a log, drawn once.", min=200)] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
     out: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
 ) -> None:
     """What priors are worth: forecasts of unseen battles, and decisions saved with priors from derived battles."""
+    if battles is None and not logs:
+        raise typer.BadParameter("give logs with costs, or --battles, or both", param_hint="LOGS")
     parts = []
     try:
         if battles is not None:
@@ -67,14 +71,14 @@ def prior_study(
 def _plan(learner: str, *, is_pilot: bool) -> list[tuple[str, Policy, Sequence[str]]]:
     """What is replayed: a label, a policy, and the priors that it is given."""
     if not is_pilot:
-        return [("", Policy(learner=learner), tuple(PRIORS))]
+        return [("", checked_policy(Policy(learner=learner)), tuple(PRIORS))]
     return [(f", {name}", policy, PILOT_PRIORS) for name, policy in PILOT_POLICIES.items()]
 
 
 def budgets_of(material: Material, count: int) -> list[float]:
     """Budgets log-spaced strictly between the cheapest arm's mean cost and the dearest's."""
-    costs_usd = material.log.costs_usd.mean(axis=0)
-    return np.geomspace(costs_usd.min(), costs_usd.max(), count + 2)[1:-1].tolist()  # type: ignore[no-any-return]
+    low_usd, high_usd = cost_range_usd(material.log)
+    return np.geomspace(low_usd, high_usd, count + 2)[1:-1].tolist()  # type: ignore[no-any-return]
 
 
 def _material(path: Path, max_rows: int | None) -> Material:

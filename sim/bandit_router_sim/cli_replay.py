@@ -13,13 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from bandit_router.adapters.encoding.factory import UnknownEncoder
 from bandit_router.core.resources import HoldPolicy, WindowKind
+from bandit_router_sim.cli_checks import checked_jobs, checked_policy, holds_decisions, reason_of
 from bandit_router_sim.cli_relive import Relive, replay_decisions
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.logs.full import FullLog
-from bandit_router_sim.logs.kinds import is_decision_log
 from bandit_router_sim.progress import progress_of_runs
 from bandit_router_sim.replay.cluster import BACKENDS, ClusterMissing
 from bandit_router_sim.replay.course import course_of
@@ -62,7 +63,7 @@ def replay(
     *,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "default",
     budget: Annotated[str, typer.Option(help="USD per request; several separated by commas.")] = "",
-    limit_usd: Annotated[float | None, typer.Option(help="Instead: USD per window of the reported stretch.")] = None,
+    limit_usd: Annotated[float | None, typer.Option(help="Instead: USD per reported window.", min=1e-9)] = None,
     seeds: Annotated[int, typer.Option(help="Orders to replay.", min=1)] = 1,
     learn_share: Annotated[float, typer.Option(help="Share of each order to learn on.", min=0.0, max=0.99)] = 0.5,
     learner: Annotated[str | None, typer.Option(help="Another learner, such as linucb:alpha=0.2.")] = None,
@@ -76,7 +77,7 @@ def replay(
     window: Annotated[str | None, typer.Option(help=f"Their kind: {', '.join(KINDS)}.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Replay only these arms; repeatable.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "static",
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
     backend: Annotated[str, typer.Option(help=f"Where: {', '.join(BACKENDS)}.")] = "loky",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the runs to this file.")] = None,
@@ -89,7 +90,7 @@ def replay(
     kind = None if window is None else WindowKind(_one_of(window, KINDS, "--window"))
     flags = {"reward_delay": reward_delay, "bill_delay": bill_delay, "reward_rate": reward_rate, "windows": windows}
     changed = {name: value for name, value in {**flags, "window": kind}.items() if value is not None}
-    if is_decision_log(logs[0]):
+    if holds_decisions(logs[0]):
         _no_scenario(scenario != "stationary" or bool(changed) or bool(arm) or out is not None)
         how = Relive(limit_usd, seeds, jobs, skip_bad, json_file)
         replay_decisions(logs, chosen, _budgets(budget) if budget else [], how)
@@ -167,8 +168,8 @@ def _material(path: Path, *, encoder: str, arms: list[str], skip_bad: bool, cons
     try:
         log, skipped = read_full_log(path, skip_bad=skip_bad)
         material = prepare(log, encoder_id=encoder, arm_ids=arms)
-    except (LogError, UnusableForReplay, KeyError) as error:
-        console.print(str(error), style="red", highlight=False, soft_wrap=True)
+    except (LogError, UnusableForReplay, UnknownEncoder, KeyError) as error:
+        console.print(reason_of(error), style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None
     left_out = len(log) - len(material.log)
     console.print(f"{log.name}: {len(material.log)} queries × {len(material.log.arm_ids)} arms", highlight=False)
@@ -179,12 +180,13 @@ def _material(path: Path, *, encoder: str, arms: list[str], skip_bad: bool, cons
 
 def _policy(name: str, *, learner: str | None, exploration: str | None, hold_policy: str | None) -> Policy:
     chosen = POLICIES[_one_of(name, list(POLICIES), "--policy")]
-    return replace(
+    found = replace(
         chosen,
         learner=learner or chosen.learner,
         exploration=exploration or chosen.exploration,
         hold_policy=chosen.hold_policy if hold_policy is None else _one_of(hold_policy, HOLDS, "--hold-policy"),
     )
+    return checked_policy(found)
 
 
 def _one_of(value: str, known: Sequence[str], option: str) -> str:
@@ -194,6 +196,8 @@ def _one_of(value: str, known: Sequence[str], option: str) -> str:
 
 
 def _budgets(text: str) -> list[float]:
+    if not text:
+        raise typer.BadParameter("say what may be spent: --budget or --limit-usd", param_hint="--budget")
     try:
         budgets = [float(part) for part in text.split(",")]
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bandit_router.adapters.encoding.factory import UnknownEncoder
 from bandit_router.core.resources import DEFAULT_LEARNER
+from bandit_router_sim.cli_checks import checked_jobs, checked_policy, holds_decisions, reason_of
 from bandit_router_sim.cli_relive import budgets_of, read_decisions, read_past, refuse, show
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
-from bandit_router_sim.logs.kinds import is_decision_log
+from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.ope.plain import as_plain
 from bandit_router_sim.ope.policies import DEFAULT_TAU
 from bandit_router_sim.ope.prepare import Options
@@ -40,7 +43,7 @@ Arms = Annotated[list[str] | None, typer.Option(help="Replay only these arms; re
 LearnShare = Annotated[float, typer.Option(help="Share of each order to learn on.", min=0.0, max=0.99)]
 Force = Annotated[bool, typer.Option("--force", help="Answer even from few effective rows.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out.")]
-Jobs = Annotated[int, typer.Option(help="Processes; -1: one per core.")]
+Jobs = Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")]
 
 
@@ -67,7 +70,7 @@ def tune_budget(
 ) -> None:
     """Draw the quality of each budget (USD per request) with intervals, and read it in both directions."""
     console = Console(stderr=True)
-    if is_decision_log(log_file):
+    if holds_decisions(log_file):
         log = read_decisions(log_file, tenant=tenant, skip_bad=skip_bad, console=console)
         try:
             found = evaluated(log, tau=tau, options=Options(is_forced=force), prices=max(points, 25))
@@ -75,8 +78,8 @@ def tune_budget(
             raise refuse(console, f"refused: {error.refusal.reason}") from None
     else:
         material = _material(log_file, encoder=encoder, arms=arm or [], skip_bad=skip_bad, console=console)
-        policy = Policy("tuned", learner, exploration)
-        grid = budget_grid(material.log, points)
+        policy = checked_policy(Policy("tuned", learner, exploration))
+        grid = _between(budget_grid, material, points, console)
         found = replayed(material, policy, grid, seeds=seeds, learn_share=learn_share, jobs=jobs, console=console)
     answers = {
         "quality_of_budget": [found.quality_of(usd) for usd in budget or []],
@@ -111,12 +114,12 @@ def tune_policy(
 ) -> None:
     """Search a pool's settings on one split, report against the defaults on the other, write a configuration."""
     console = Console(stderr=True)
-    if is_decision_log(log_file):
+    if holds_decisions(log_file):
         reason = "a decision log has one outcome a row, and a search would fit its models' errors"
         raise refuse(console, f"refused: {reason}; try settings one by one: tune counterfactual --learner … ")
     material = _material(log_file, encoder=encoder, arms=arm or [], skip_bad=skip_bad, console=console)
     plan = Plan(
-        budgets_usd=tuple(budgets_between(material.log, budgets)),
+        budgets_usd=tuple(_between(budgets_between, material, budgets, console)),
         seeds=seeds,
         trials=trials,
         learner=learner,
@@ -140,7 +143,7 @@ def tune_policy(
 def tune_counterfactual(
     log_file: Events,
     *,
-    budget: Annotated[list[float] | None, typer.Option(help="USD per request; repeatable.")] = None,
+    budget: Annotated[list[float] | None, typer.Option(help="USD per request; repeatable.", min=1e-12)] = None,
     limit_usd: Annotated[float | None, typer.Option(help="USD for the whole log instead.", min=1e-9)] = None,
     without: Annotated[list[str] | None, typer.Option(help="Remove this arm; repeatable.")] = None,
     reprice: Annotated[list[str] | None, typer.Option(help="ARM=IN/OUT, USD per million tokens; repeatable.")] = None,
@@ -159,7 +162,7 @@ def tune_counterfactual(
     past = read_past(log_file, log, without=without or [], reprices=reprice or [], console=console)
     found = counterfactuals(
         past,
-        Policy("counterfactual", learner, exploration),
+        checked_policy(Policy("counterfactual", learner, exploration)),
         budgets_of(log, budget or [], limit_usd),
         seeds=seeds,
         is_forced=force,
@@ -176,7 +179,16 @@ def _material(path: Path, *, encoder: str, arms: list[str], skip_bad: bool, cons
     try:
         log, _ = read_full_log(path, skip_bad=skip_bad)
         return prepare(log, encoder_id=encoder, arm_ids=arms)
-    except (LogError, UnusableForReplay, KeyError) as error:
+    except (LogError, UnusableForReplay, UnknownEncoder, KeyError) as error:
+        raise refuse(console, reason_of(error)) from None
+
+
+def _between(
+    grid: Callable[[FullLog, int], Sequence[float]], material: Material, count: int, console: Console
+) -> Sequence[float]:
+    try:
+        return grid(material.log, count)
+    except LogError as error:
         raise refuse(console, str(error)) from None
 
 

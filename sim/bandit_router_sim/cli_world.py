@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bandit_router_sim.cli_checks import checked_jobs
 from bandit_router_sim.world.failure import DEFAULT_STEPS, WorldFailure
 from bandit_router_sim.world.run import fresh_seed, play, play_all
 from bandit_router_sim.world.world import WorldResult, run_world
@@ -22,7 +23,7 @@ def world(
     seeds: Annotated[int, typer.Option(help="Worlds to play.", min=1)] = 100,
     first: Annotated[int | None, typer.Option("--from", help="First seed; a fresh one if not given.", min=0)] = None,
     steps: Annotated[int, typer.Option(help="Acts in each world.", min=1)] = DEFAULT_STEPS,
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = 1,
     trace: Annotated[bool, typer.Option("--trace", help="With --seed: print everything that happens.")] = False,
 ) -> None:
     """Play the whole service in memory under faults, each world decided by its seed, and check every step."""

@@ -121,7 +121,7 @@ def _prepare(material: Material, plan: Plan, out_dir: Path, left_out: list[str])
     ]
     wants_sentences = any(PEERS[name].features is Features.SENTENCE for name in peers)
     contexts = sentence_features(material.log.prompts, kept_in=out_dir / "features") if wants_sentences else None
-    budgets_usd = budgets_between(material.log.costs_usd, plan.budgets)
+    budgets_usd = budgets_between(material.log, plan.budgets)
     subject = Subject(material, digest_of(material), contexts)
     return subject, tasks_of(runners, budgets_usd, seeds=plan.seeds, learn_share=plan.learn_share)
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from bandit_router_sim.kept.keys import PRODUCT, code_digest, key_of
-from bandit_router_sim.logs.full import FloatArray
+from bandit_router_sim.logs.cost_range import cost_range_usd
+from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.replay.setting import Policy
 
 POLICY, PEER, REFERENCE = "policy", "peer", "reference"
@@ -72,11 +73,11 @@ def tasks_of(
     ]
 
 
-def budgets_between(costs_usd: FloatArray, count: int) -> list[float]:
-    """`count` budgets per request, log-spaced strictly between the cheapest and the dearest arm's mean cost (n, K).
+def budgets_between(log: FullLog, count: int) -> list[float]:
+    """`count` budgets per request, log-spaced strictly between the cheapest and the dearest paid arm's mean cost.
 
-    With three significant digits, so that they can be typed again.
+    With three significant digits, so that they can be typed again. Raises UnusableLog.
     """
-    means = costs_usd.mean(axis=0)
-    inside = np.geomspace(float(means.min()), float(means.max()), count + 2)[1:-1]
+    low_usd, high_usd = cost_range_usd(log)
+    inside = np.geomspace(low_usd, high_usd, count + 2)[1:-1]
     return [float(f"{budget:.2e}") for budget in inside.tolist()]

@@ -71,7 +71,7 @@ def ground_of(material: Material, *, players: Sequence[str], kept_in: Path | Non
 
 def inner_budgets(material: Material) -> list[float]:
     """Three budgets per request, inside the range of the arms' mean costs."""
-    return budgets_between(material.log.costs_usd, BUDGETS)[1:-1]
+    return budgets_between(material.log, BUDGETS)[1:-1]
 
 
 def tasks_of(ground: Ground, budgets_usd: Sequence[float], *, players: Sequence[str], seeds: int) -> list[Task]:

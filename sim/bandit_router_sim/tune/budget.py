@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from bandit_router_sim.logs.cost_range import cost_range_usd
 from bandit_router_sim.logs.decisions import DecisionLog
 from bandit_router_sim.logs.full import BoolArray, FloatArray, FullLog
 from bandit_router_sim.ope.diagnostics import RefusedEstimate
@@ -87,8 +88,8 @@ class NoFrontier(ValueError):
 
 def budget_grid(log: FullLog, count: int) -> list[float]:
     """Budgets per request at even ratios from the cheapest to the dearest arm's mean cost."""
-    means = log.costs_usd.mean(axis=0)
-    return [float(budget) for budget in np.geomspace(means.min(), means.max(), count)]
+    low_usd, high_usd = cost_range_usd(log)
+    return [float(budget) for budget in np.geomspace(low_usd, high_usd, count)]
 
 
 def replayed(

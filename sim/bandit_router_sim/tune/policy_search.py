@@ -20,6 +20,7 @@ from rich.progress import track
 
 from bandit_router.core.resources import DEFAULT_LEARNER
 from bandit_router_sim.compare.intervals import Interval, paired_interval
+from bandit_router_sim.logs.cost_range import cost_range_usd
 from bandit_router_sim.logs.full import BoolArray, FloatArray, FullLog, IndexArray
 from bandit_router_sim.ope.plain import as_plain
 from bandit_router_sim.replay.setting import Material, Policy, Setting
@@ -215,5 +216,5 @@ def _known(value: float | None) -> float:
 
 def budgets_between(log: FullLog, count: int) -> Sequence[float]:
     """Budgets strictly between the cheapest and the dearest arm's mean cost, at even ratios."""
-    means = log.costs_usd.mean(axis=0)
-    return [float(budget) for budget in np.geomspace(means.min(), means.max(), count + 2)[1:-1]]
+    low_usd, high_usd = cost_range_usd(log)
+    return [float(budget) for budget in np.geomspace(low_usd, high_usd, count + 2)[1:-1]]

@@ -152,7 +152,7 @@ def test_the_report_is_the_comparison_in_three_formats(done: tuple[Comparison, P
 def test_budgets_lie_strictly_between_the_cheapest_and_the_dearest_arm() -> None:
     material = make_material(200)
     means = mean_costs(material)
-    budgets = budgets_between(material.log.costs_usd, 5)
+    budgets = budgets_between(material.log, 5)
     assert means.min() < budgets[0] < budgets[-1] < means.max()
     ratios = np.diff(np.log(budgets))
     assert np.allclose(ratios, ratios[0], atol=0.02)

@@ -1,0 +1,49 @@
+"""What commands check before they begin, so that a wrong option is named, and not the call that it broke."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from bandit_router.core.explorations.registry import parse_exploration
+from bandit_router.core.learners.registry import parse_learner
+from bandit_router.core.spec import SpecError
+from bandit_router_sim.logs.errors import LogError
+from bandit_router_sim.logs.kinds import is_decision_log
+from bandit_router_sim.replay.setting import Policy
+
+
+def checked_policy(policy: Policy) -> Policy:
+    """The policy, if the pool that it describes makes sense; otherwise the command ends."""
+    _parsed(parse_learner, policy.learner, "--learner")
+    _parsed(parse_exploration, policy.exploration, "--exploration")
+    return policy
+
+
+def checked_jobs(jobs: int) -> int:
+    """A number of processes: at least one, or -1 for one per core; otherwise the command ends."""
+    if jobs == 0:
+        raise typer.BadParameter("must be at least 1, or -1 for one per core")
+    return jobs
+
+
+def holds_decisions(path: Path) -> bool:
+    """Whether the file is a decision log. Where it cannot be read at all, the command ends."""
+    try:
+        return is_decision_log(path)
+    except LogError as error:
+        raise typer.BadParameter(str(error), param_hint="the log") from None
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says; a KeyError shows its own text quoted otherwise."""
+    return str(error.args[0]) if isinstance(error, KeyError) else str(error)
+
+
+def _parsed(parse: Callable[[str], object], text: str, option: str) -> None:
+    try:
+        parse(text)
+    except SpecError as refusal:
+        raise typer.BadParameter(str(refusal), param_hint=option) from None
