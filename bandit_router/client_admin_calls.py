@@ -68,6 +68,7 @@ class TenantFields(TypedDict, total=False):
     hold_ttl_s: float
     expiry_policy: Literal["charge", "release"]
     fallback_arm_id: str
+    isolated: bool
     shadow: bool
 
 

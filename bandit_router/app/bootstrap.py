@@ -109,6 +109,7 @@ class TenantSpec(Spec):
     hold_ttl_s: float = DEFAULT_HOLD_TTL_S
     expiry_policy: ExpiryPolicy = ExpiryPolicy.CHARGE
     fallback_arm_id: str = ""
+    isolated: bool = False
     shadow: bool = False
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +68,18 @@ class BillSums:
                 square += sign * times**2
                 billed += sign * times * bill.cost_nusd
                 estimated += sign * times * estimate_nusd
-        spent_nusd = self.spent_nusd + after.cost_nusd - before.cost_nusd
-        return BillSums(count, weight, square, billed, estimated, spent_nusd)
+        return replace(
+            self.booked(before, after),
+            count=count,
+            weight=weight,
+            square_weight=square,
+            billed=billed,
+            estimated=estimated,
+        )
+
+    def booked(self, before: Outcome, after: Outcome) -> BillSums:
+        """The sums with no more than the money that was booked, of outcomes that are not to be learned from."""
+        return replace(self, spent_nusd=self.spent_nusd + after.cost_nusd - before.cost_nusd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

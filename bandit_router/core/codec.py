@@ -71,6 +71,7 @@ def encode_decision(decision: Decision) -> bytes:
             "seen": decision.learned_rewards,
             "bills": decision.learned_bills,
             **_baseline_row(decision.baseline),
+            "isolated": decision.isolated,
         }
     )
 
@@ -106,6 +107,7 @@ def decode_decision(data: bytes) -> Decision:
         learned_rewards=doc.get("seen", 0),
         learned_bills=doc.get("bills", 0),
         baseline=Baseline(*doc["base"]) if "base" in doc else None,
+        isolated=doc.get("isolated"),
     )
 
 

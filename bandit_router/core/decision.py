@@ -86,6 +86,7 @@ class Decision:
 
     `learned_rewards`: how many rewards the snapshot contained that it was made from.
     `learned_bills`: from how many bills of the chosen arm its expected cost was made.
+    `isolated`: whether what it teaches is the tenant's alone; None in records from before tenants were told apart.
     """
 
     decision_id: str
@@ -114,6 +115,7 @@ class Decision:
     learned_rewards: int = 0
     learned_bills: int = 0
     baseline: Baseline | None = None
+    isolated: bool | None = None
 
     @property
     def arm_id(self) -> str:

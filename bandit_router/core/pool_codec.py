@@ -13,11 +13,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-import numpy as np
-
+from bandit_router.core.arm_codec import arm_rows, pack_arms, unpack_arms
 from bandit_router.core.pool_sections import SECTIONS, Section
-from bandit_router.core.pool_state import ArmState, PoolState
-from bandit_router.core.regression import FloatArray, RegressionSums
+from bandit_router.core.pool_state import PoolState
 
 _PLAIN = b"BRPOOL01"
 _SECTIONED = b"BRPOOL02"
@@ -42,40 +40,32 @@ def encode_pool_state(state: PoolState, sections: Sequence[Section] = SECTIONS) 
         "events": state.events,
         "projection": state.projection_version,
         "positions": state.positions,
-        "arms": [_arm_header(arm_id, arm) for arm_id, arm in state.arms.items()],
+        "arms": arm_rows(state.arms),
     }
     if packed:
         fields["sections"] = [[section.name, section.version, len(data)] for section, data in packed]
     header = json.dumps(fields, separators=(",", ":")).encode()
-    upper = np.triu_indices(state.dimension)
-    blocks = [
-        np.concatenate([sums.gram[upper], sums.moment]).astype("<f8").tobytes()
-        for arm in state.arms.values()
-        for sums in (arm.reward, arm.tokens)
-    ]
     magic = _SECTIONED if packed else _PLAIN
-    body = b"".join([magic, struct.pack("<I", len(header)), header, *blocks, *[data for _, data in packed]])
+    body = b"".join(
+        [
+            magic,
+            struct.pack("<I", len(header)),
+            header,
+            pack_arms(state.arms, state.dimension),
+            *[data for _, data in packed],
+        ]
+    )
     return body + blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
 
 def decode_pool_state(data: bytes, sections: Sequence[Section] = SECTIONS) -> PoolState:
     """Inverse of `encode_pool_state`. Raises CorruptState, StateTooNew."""
     header, rest = _parts(data)
-    dimension, arm_rows = header["dimension"], header["arms"]
-    numbers_each = dimension * (dimension + 1) // 2 + dimension
-    numbers = np.frombuffer(rest, dtype="<f8", count=2 * len(arm_rows) * numbers_each).astype(np.float64)
-    blocks = iter(numbers.reshape(2 * len(arm_rows), numbers_each))
-    arms = {
-        row["id"]: ArmState(
-            reward=_sums(dimension, next(blocks), *row["reward"]),
-            tokens=_sums(dimension, next(blocks), *row["tokens"]),
-            settled=row["settled"],
-        )
-        for row in arm_rows
-    }
+    dimension, rows = header["dimension"], header["arms"]
+    arms, rest = unpack_arms(rows, rest, dimension)
     positions = {int(partition): entry_id for partition, entry_id in header["positions"].items()}
     state = PoolState(dimension, arms, positions, header["version"], header["events"], header["projection"])
-    _unpack_sections(state, header.get("sections", ()), rest[numbers.nbytes :], sections)
+    _unpack_sections(state, header.get("sections", ()), rest, sections)
     return state
 
 
@@ -103,20 +93,3 @@ def _unpack_sections(
             raise StateTooNew(f"pool state has section {name!r} in version {version}, which this code does not know")
         section.unpack(state, version, rest[:size])
         rest = rest[size:]
-
-
-def _arm_header(arm_id: str, arm: ArmState) -> dict[str, object]:
-    return {
-        "id": arm_id,
-        "settled": arm.settled,
-        "reward": [arm.reward.square, arm.reward.count],
-        "tokens": [arm.tokens.square, arm.tokens.count],
-    }
-
-
-def _sums(dimension: int, block: FloatArray, square: float, count: int) -> RegressionSums:
-    triangle = dimension * (dimension + 1) // 2
-    gram = np.zeros((dimension, dimension))
-    gram[np.triu_indices(dimension)] = block[:triangle]
-    gram = gram + np.triu(gram, 1).T
-    return RegressionSums(gram=gram, moment=block[triangle:].copy(), square=square, count=count)

@@ -14,6 +14,7 @@ from bandit_router.core.bills_codec import pack_bills, unpack_bills
 from bandit_router.core.examples_codec import pack_examples, unpack_examples
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.recent_codec import pack_recency, unpack_recency
+from bandit_router.core.seats_codec import pack_tenants, unpack_tenants
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +35,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("examples", 1, pack_examples, unpack_examples),
     Section("recency", 1, pack_recency, unpack_recency),
     Section("bills", 1, pack_bills, unpack_bills),
+    Section("tenants", 1, pack_tenants, unpack_tenants),
 )

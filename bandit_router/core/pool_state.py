@@ -12,42 +12,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bandit_router.core.arm_state import Arms, ArmState, copy_arms
 from bandit_router.core.bills import BillSums, answer_bill
 from bandit_router.core.decision import Decision
 from bandit_router.core.examples import Example, Examples
 from bandit_router.core.outcomes import Billing, Outcome
 from bandit_router.core.recent import Recency
 from bandit_router.core.regression import FloatArray, RegressionSums
-
-
-@dataclass(slots=True, eq=False)
-class ArmState:
-    """Sums of one arm: reward on context, and ln(output tokens) on context; `settled` counts outcomes that ended."""
-
-    reward: RegressionSums
-    tokens: RegressionSums
-    settled: int = 0
-
-    @classmethod
-    def empty(cls, dimension: int) -> ArmState:
-        """An arm that has never been observed."""
-        return cls(RegressionSums.zeros(dimension), RegressionSums.zeros(dimension))
-
-    def copy(self) -> ArmState:
-        """An independent copy."""
-        return ArmState(self.reward.copy(), self.tokens.copy(), self.settled)
+from bandit_router.core.seats import UNTOLD, Book, Tenants
 
 
 @dataclass(slots=True, eq=False)
 class PoolState:
     """Everything a pool has learned. `dimension` is the context's length; `version` counts published snapshots.
 
-    `examples`: the latest single outcomes, as many as the pool's learner asks for (`Examples.resize`). `recency`: sums
-    of the latest rewards. `bills`: how arms' bills compare with what was expected of them.
+    `arms`, `recency` and `bills` are over all tenants that share what they teach: sums of everything, of the latest
+    rewards, and of how bills compare with what was expected of them; `examples`: the latest single outcomes, as many as
+    the pool's learner asks for (`Examples.resize`). `tenants`: what each tenant has contributed, or kept to itself.
     """
 
     dimension: int
-    arms: dict[str, ArmState] = field(default_factory=dict)
+    arms: Arms = field(default_factory=dict)
     positions: dict[int, str] = field(default_factory=dict)
     version: int = 0
     events: int = 0
@@ -55,6 +40,7 @@ class PoolState:
     examples: Examples = field(default_factory=Examples)
     recency: Recency = field(default_factory=Recency)
     bills: dict[str, BillSums] = field(default_factory=dict)
+    tenants: Tenants = field(default_factory=Tenants)
 
     @property
     def rewards(self) -> int:
@@ -63,10 +49,9 @@ class PoolState:
 
     def copy(self) -> PoolState:
         """An independent copy: folding into it leaves the original as it is."""
-        arms = {arm_id: arm.copy() for arm_id, arm in self.arms.items()}
         return PoolState(
             self.dimension,
-            arms,
+            copy_arms(self.arms),
             dict(self.positions),
             self.version,
             self.events,
@@ -74,6 +59,7 @@ class PoolState:
             self.examples.copy(),
             self.recency.copy(),
             dict(self.bills),
+            self.tenants.copy(),
         )
 
 
@@ -88,17 +74,32 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
         raise MismatchedContext(f"context has {len(x)} coordinates, the pool {state.dimension}")
     if decision.projection_version != state.projection_version:
         raise MismatchedContext(f"projection {decision.projection_version}, the pool's is {state.projection_version}")
-    arm = state.arms.get(decision.arm_id)
-    if arm is None:
-        arm = state.arms[decision.arm_id] = ArmState.empty(state.dimension)
-    _replace(arm.reward, x, before.reward, after.reward)
-    state.recency.replace(decision.arm_id, x, learned=decision.learned_rewards, old=before.reward, new=after.reward)
-    _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
-    if state.examples.capacity and before.reward != after.reward:
+    for book in _books(state, decision):
+        _enter(book, x, decision, before, after)
+    if state.examples.capacity and before.reward != after.reward and not decision.isolated:
         state.examples.put(_example(decision, after))
-    state.bills[decision.arm_id] = state.bills.get(decision.arm_id, BillSums()).changed(decision, before, after)
-    arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
+    bills = state.bills.get(decision.arm_id, BillSums())
+    state.bills[decision.arm_id] = (
+        bills.booked(before, after) if decision.isolated else bills.changed(decision, before, after)
+    )
     state.events += 1
+
+
+def _books(state: PoolState, decision: Decision) -> list[Book]:
+    """Where the decision's outcomes are entered."""
+    tenant_id = UNTOLD if decision.isolated is None else decision.tenant_id
+    pool = Book(state.arms, state.recency)
+    return state.tenants.books(tenant_id, decision.decided_ms, pool, isolated=bool(decision.isolated))
+
+
+def _enter(book: Book, x: FloatArray, decision: Decision, before: Outcome, after: Outcome) -> None:
+    arm = book.arms.get(decision.arm_id)
+    if arm is None:
+        arm = book.arms[decision.arm_id] = ArmState.empty(len(x))
+    _replace(arm.reward, x, before.reward, after.reward)
+    book.recency.replace(decision.arm_id, x, learned=decision.learned_rewards, old=before.reward, new=after.reward)
+    _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
+    arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
 
 
 def _example(decision: Decision, outcome: Outcome) -> Example:

@@ -43,6 +43,13 @@ class RegressionSums:
         """Take back an observation that had been added."""
         self._update(x, y, -1)
 
+    def subtract(self, other: RegressionSums) -> None:
+        """Take back all observations of `other`, which had been added."""
+        self.gram -= other.gram
+        self.moment -= other.moment
+        self.square -= other.square
+        self.count -= other.count
+
     def _update(self, x: FloatArray, y: float, sign: int) -> None:
         scaled = sign * x
         self.gram += np.multiply.outer(scaled, x)

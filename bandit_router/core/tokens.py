@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.arm_state import ArmState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior, posterior
 from bandit_router.core.sharing import common_slopes
 

@@ -21,7 +21,8 @@ from bandit_router.core.pool_prior import priors_for
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.projection import Projection
 from bandit_router.core.regression import FloatArray
-from bandit_router.core.resources import Arm, Pool
+from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.core.tenancy import seen_by, served_as
 from bandit_router.ports.observer import Observer
 from bandit_router.ports.snapshots import SnapshotStore
 from bandit_router.service.directory import Directory
@@ -100,6 +101,7 @@ class Models:
         self._observer = observer
         self._states: dict[str, PoolState] = {}
         self._served: dict[str, ServedPool] = {}
+        self._seen: dict[str, dict[str, ServedPool]] = {}
 
     async def served(self, pool_id: str) -> ServedPool:
         """The pool as it is served now. Raises ResourceNotFound, StateUnreadable."""
@@ -112,9 +114,23 @@ class Models:
         revision = self._directory.revision(pool_id)
         cached = self._served.get(pool_id)
         if cached is None or cached.revision != revision:
-            cached = self._build(pool, revision)
+            cached = self._build(pool, self._state(pool), revision)
             self._served[pool_id] = cached
+            self._seen[pool_id] = {}
         return cached
+
+    async def served_to(self, tenant: Tenant) -> ServedPool:
+        """The pool as it is served to one tenant, which learns more from itself than from others (`core.tenancy`).
+
+        Raises ResourceNotFound, StateUnreadable.
+        """
+        whole = await self.served(tenant.pool_id)
+        state, known = self._state(whole.pool), self._seen[tenant.pool_id]
+        name = served_as(state, tenant.tenant_id)
+        if name not in known:
+            seen = seen_by(state, tenant.tenant_id, parse_learner(whole.pool.learner).tenancy)
+            known[name] = whole if seen is state else self._build(whole.pool, seen, whole.revision)
+        return known[name]
 
     async def refresh(self, pool_id: str) -> bool:
         """Take over the stored snapshot if it is newer; True if it was. Raises StateUnreadable."""
@@ -145,18 +161,22 @@ class Models:
     def adopt(self, pool_id: str, state: PoolState) -> None:
         """Serve from `state`, which the caller no longer changes."""
         self._states[pool_id] = state
-        self._served.pop(pool_id, None)
+        self._drop(pool_id)
         self._observer.level("snapshot_version", state.version, pool=pool_id)
 
     def forget(self, pool_id: str) -> None:
         """Drop a deleted pool."""
         self._states.pop(pool_id, None)
-        self._served.pop(pool_id, None)
+        self._drop(pool_id)
 
     def version(self, pool_id: str) -> int:
         """Version of the snapshot that the pool is served from."""
         state = self._states.get(pool_id)
         return 0 if state is None else state.version
+
+    def _drop(self, pool_id: str) -> None:
+        self._served.pop(pool_id, None)
+        self._seen.pop(pool_id, None)
 
     def _known_version(self, pool_id: str) -> int:
         state = self._states.get(pool_id)
@@ -167,10 +187,12 @@ class Models:
         state = self._states.get(pool.pool_id)
         return state is not None and state.dimension == empty_state(pool).dimension
 
-    def _build(self, pool: Pool, revision: int) -> ServedPool:
+    def _state(self, pool: Pool) -> PoolState:
+        return in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
+
+    def _build(self, pool: Pool, state: PoolState, revision: int) -> ServedPool:
         arms, prior = self._directory.arms(pool.pool_id), self._directory.prior(pool.pool_id)
         priors = NO_PRIORS if prior is None else priors_for(prior, arms)
-        state = in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
         model = build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner), priors)
         return ServedPool(
             pool=pool,

@@ -102,4 +102,5 @@ class Plan:
             shadow=tenant.shadow or reason is Reason.FALLBACK,
             learned_bills=served.model.calibration.counts[position],
             baseline=served.baseline,
+            isolated=tenant.isolated,
         )

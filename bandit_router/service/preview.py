@@ -55,7 +55,7 @@ class PreviewService:
     async def preview(self, tenant_id: str, limits_nusd: Sequence[int]) -> Previews:
         """Each limit with what the present learned state expects of it. Raises ResourceNotFound."""
         tenant = await self._directory.tenant(tenant_id)
-        served = await self._models.served(tenant.pool_id)
+        served = await self._models.served_to(tenant)
         now_ms = self._clock.now_ms()
         window = window_at(tenant.window, now_ms)
         try:

@@ -121,7 +121,7 @@ class RouteService:
     async def _plan(self, request: RouteRequest) -> Plan:
         _check_input(request)
         tenant = await self._directory.tenant(request.tenant_id)
-        served = await self._models.served(tenant.pool_id)
+        served = await self._models.served_to(tenant)
         _check_arms(request, served)
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()

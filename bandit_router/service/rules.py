@@ -106,7 +106,6 @@ def check_tenant(tenant: Tenant) -> None:
         "tenant.outage_allowance_nusd",
         "must be positive for a tenant that fails open",
     )
-    found.require(not tenant.isolated, "tenant.isolated", "is not available")
     _check_window(found, tenant.window)
     found.done()
 

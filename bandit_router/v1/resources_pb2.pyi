@@ -239,7 +239,10 @@ class Pool(_message.Message):
     dimension: _builtins.int
     """Dimensions of the projected embedding part of the context; 0: the server's default."""
     learner: _builtins.str
-    """Learner, with parameters if any: "hierarchical" (the default), "linucb:alpha=0.1". Unknown names: INVALID_ARGUMENT."""
+    """Learner, with parameters if any: "hierarchical" (the default), "linucb:alpha=0.1". Unknown names: INVALID_ARGUMENT.
+    All but "static" have `voice`, as how many outcomes per arm another tenant's count at most (200), and `taste`, after
+    about how many outcomes a tenant's level of rewards is its own (20).
+    """
     exploration: _builtins.str
     """Exploration layer, with parameters if any: "igw" (the default), "igw:tau=800". Unknown names: INVALID_ARGUMENT."""
     seed: _builtins.int
@@ -419,7 +422,10 @@ class Tenant(_message.Message):
     fallback_arm_id: _builtins.str
     """Arm answered, with reason FALLBACK, when no hold fits; it must cost nothing. Empty: RESOURCE_EXHAUSTED instead."""
     isolated: _builtins.bool
-    """True keeps this tenant's learning out of the pool's, and the pool's out of its own."""
+    """True keeps what this tenant's feedback teaches from all others; it still starts from what they have taught. The
+    setting in force at Route goes for all feedback about that decision. False: others learn from it, within bounds
+    (the learner's `voice` and `taste`).
+    """
     shadow: _builtins.bool
     """True counts spend against the limit but never refuses: a trial run of a budget."""
     etag: _builtins.str

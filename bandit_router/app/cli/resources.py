@@ -160,6 +160,7 @@ def create_tenant(
     expected_calls: Annotated[int | None, typer.Option(help="Calls per window; else forecast.")] = None,
     budget_policy: Annotated[str | None, typer.Option(help="replan, threshold, primal_dual or none.")] = None,
     fallback_arm: Annotated[str | None, typer.Option(help="A free arm for when no money is left.")] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Keep what it teaches from other tenants.")] = False,
     target: Target = DEFAULT_TARGET,
     json_output: Json = False,
     dry_run: DryRun = False,
@@ -179,6 +180,7 @@ def create_tenant(
         expected_calls=expected_calls,
         budget_policy=budget_policy,
         fallback_arm_id=fallback_arm,
+        isolated=isolated,
     )
     with connect(target) as client:
         response = client.call("CreateTenant", {"tenant": tenant, "dry_run": dry_run})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.protocol import Knowledge, Parameters
-from bandit_router.core.pool_state import ArmState
 from bandit_router.core.prior_strength import believed, strengths
 from bandit_router.core.regression import FloatArray, GaussianPrior, Posterior, posterior
 from bandit_router.core.spec import SpecError

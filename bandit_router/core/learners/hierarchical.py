@@ -29,9 +29,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.gaussian import GaussianRewards, prior_strengths
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
-from bandit_router.core.pool_state import ArmState
 from bandit_router.core.regression import FloatArray, GaussianPrior
 from bandit_router.core.spec import SpecError
 

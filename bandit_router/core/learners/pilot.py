@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.gaussian import RIDGE, GaussianRewards, check_ridge, fit_gaussian, ridge_prior
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior, RegressionSums
 from bandit_router.core.spec import SpecError
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.prior import Priors
 from bandit_router.core.regression import FloatArray
+from bandit_router.core.tenancy import Tenancy
 
 Parameters = Mapping[str, float]
 
@@ -67,7 +68,8 @@ class Learner:
 
 @dataclass(frozen=True, slots=True)
 class LearnerChoice:
-    """A learner as a pool has chosen it."""
+    """A learner as a pool has chosen it, and how far its tenants learn from each other."""
 
     name: str
     parameters: Parameters
+    tenancy: Tenancy = field(default_factory=Tenancy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from bandit_router.core.learners.epoch_greedy import EPOCH_GREEDY
 from bandit_router.core.learners.epsilon_greedy import EPSILON_GREEDY
@@ -14,6 +15,7 @@ from bandit_router.core.learners.pilot import PILOT
 from bandit_router.core.learners.protocol import Learner, LearnerChoice
 from bandit_router.core.learners.static import STATIC
 from bandit_router.core.spec import parse_shares, parse_spec
+from bandit_router.core.tenancy import Tenancy, check_tenancy
 
 LEARNERS: Mapping[str, Learner] = {
     "hierarchical": HIERARCHICAL,
@@ -29,13 +31,16 @@ LEARNERS: Mapping[str, Learner] = {
 
 
 def parse_learner(text: str) -> LearnerChoice:
-    """A learner as a pool names it, such as 'linucb' or 'linucb:alpha=0.2'. Raises SpecError."""
+    """A learner as a pool names it, such as 'linucb' or 'linucb:alpha=0.2,voice=50'. Raises SpecError."""
     if text.partition(":")[0] in _NAMING_ARMS:
         name, parameters = parse_shares(text)
+        tenancy = Tenancy()
     else:
-        name, parameters = parse_spec(text, {name: learner.defaults for name, learner in LEARNERS.items()})
+        name, parameters = parse_spec(text, _KNOWN)
+        tenancy = Tenancy(**{key: parameters.pop(key) for key in _TENANCY})
+    check_tenancy(tenancy)
     LEARNERS[name].check(parameters)
-    return LearnerChoice(name, parameters)
+    return LearnerChoice(name, parameters, tenancy)
 
 
 def remembered_by(choice: LearnerChoice) -> int:
@@ -43,4 +48,6 @@ def remembered_by(choice: LearnerChoice) -> int:
     return LEARNERS[choice.name].remembers(choice.parameters)
 
 
+_TENANCY = asdict(Tenancy())
+_KNOWN = {name: {**learner.defaults, **_TENANCY} for name, learner in LEARNERS.items()}
 _NAMING_ARMS = frozenset(name for name, learner in LEARNERS.items() if learner.names_arms)

@@ -88,6 +88,7 @@ def make_tenant(dice: Dice, tenant_id: str, pool_id: str, arms: Sequence[Arm]) -
         hold_ttl_s=dice.pick(_TTLS_S),
         expiry_policy=dice.pick(tuple(ExpiryPolicy)),
         fallback_arm_id=dice.pick(free) if free and dice.chance(0.7) else "",
+        isolated=dice.chance(0.2),
         shadow=dice.chance(0.1),
     )
 

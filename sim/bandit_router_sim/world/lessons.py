@@ -1,7 +1,8 @@
 """What a pool must have learned: the batch solution, straight from the outcomes of its decisions.
 
 For any positions in the event log the state must be the sums over the decisions up to there, each with its latest
-outcome up to there, as if that one alone had ever come.
+outcome up to there, as if that one alone had ever come: the pool's over all tenants that were not isolated, and each
+tenant's own over its own.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from bandit_router.core.arm_state import Arms
 from bandit_router.core.decision import Decision
 from bandit_router.core.learners.gaussian import GaussianRewards
 from bandit_router.core.model import PoolModel
 from bandit_router.core.outcomes import Billing, Outcome, OutcomeKind
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import RegressionSums
+from bandit_router.core.seats import Seats
 from bandit_router_sim.world.failure import Violation
 
 TOLERANCE = 1e-9
@@ -35,6 +38,8 @@ class Lesson:
 
     entry_id: str
     decision_id: str
+    tenant_id: str
+    is_isolated: bool
     arm_id: str
     context: FloatArray
     reward: float | None
@@ -57,7 +62,19 @@ class Lessons:
         context = np.asarray(decision.context, dtype=np.float64)
         shown = log_tokens(decision, after)
         is_settled = after.billing is not Billing.HELD
-        log.append(Lesson(entry_id, decision.decision_id, decision.arm_id, context, after.reward, shown, is_settled))
+        log.append(
+            Lesson(
+                entry_id,
+                decision.decision_id,
+                decision.tenant_id,
+                bool(decision.isolated),
+                decision.arm_id,
+                context,
+                after.reward,
+                shown,
+                is_settled,
+            )
+        )
 
     def check(self, pool_id: str, state: PoolState) -> None:
         """A stored state is the batch solution at the positions it claims, which never go back."""
@@ -66,18 +83,12 @@ class Lessons:
         if state.events != len(read):
             raise Violation(f"{pool_id}: {state.events} events folded, {len(read)} are at {state.positions}")
         latest = {lesson.decision_id: lesson for lesson in read}
-        by_arm: dict[str, list[Lesson]] = defaultdict(list)
-        for lesson in latest.values():
-            by_arm[lesson.arm_id].append(lesson)
-        if set(by_arm) != set(state.arms):
-            raise Violation(f"{pool_id}: learned of {sorted(state.arms)}, should be {sorted(by_arm)}")
-        for arm_id, lessons in by_arm.items():
-            arm, where = state.arms[arm_id], f"{pool_id}/{arm_id}"
-            _check_sums(f"{where} reward", arm.reward, [(le.context, le.reward) for le in lessons])
-            _check_sums(f"{where} tokens", arm.tokens, [(le.context, le.log_tokens) for le in lessons])
-            settled = sum(lesson.is_settled for lesson in lessons)
-            if arm.settled != settled:
-                raise Violation(f"{where}: {arm.settled} settled, should be {settled}")
+        shared = [lesson for lesson in latest.values() if not lesson.is_isolated]
+        apart = [lesson for lesson in latest.values() if lesson.is_isolated]
+        _check_arms(pool_id, state.arms, shared)
+        if len({lesson.tenant_id for lesson in shared}) > 1:
+            _check_seats(f"{pool_id} shared", state.tenants.sharing, shared)
+        _check_seats(f"{pool_id} isolated", state.tenants.isolated, apart)
 
     def check_complete(self, pool_id: str, state: PoolState) -> None:
         """Nothing is left to learn."""
@@ -88,7 +99,7 @@ class Lessons:
     def check_model(self, pool_id: str, model: PoolModel, *, level: float, bias: float, ridge: float) -> None:
         """The posterior means that a replica serves solve the normal equations of all lessons."""
         everything = [lesson for log in self.logs[pool_id].values() for lesson in log]
-        latest = {lesson.decision_id: lesson for lesson in everything}
+        latest = {lesson.decision_id: lesson for lesson in everything if not lesson.is_isolated}
         served = model.fitted.rewards
         assert isinstance(served, GaussianRewards), served
         for index, arm_id in enumerate(model.arm_ids):
@@ -127,6 +138,31 @@ def log_tokens(decision: Decision, outcome: Outcome) -> float | None:
     input_price = max(0, given - cached) * prices.input_nusd_per_mtok + cached * prices.cached_input_nusd_per_mtok
     left_nusd = max(0, bill.cost_nusd - math.ceil(Fraction(input_price, 1_000_000)))
     return math.log(max(1.0, left_nusd * 1_000_000 / prices.output_nusd_per_mtok))
+
+
+def _check_seats(where: str, seats: Seats, lessons: Sequence[Lesson]) -> None:
+    """Every tenant's own sums are those of its own lessons; a world has fewer tenants than there are seats."""
+    tenant_ids = {lesson.tenant_id for lesson in lessons}
+    if tenant_ids != seats.by_tenant.keys():
+        raise Violation(f"{where}: seats of {sorted(seats.by_tenant)}, should be of {sorted(tenant_ids)}")
+    for tenant_id, seat in seats.by_tenant.items():
+        own = [lesson for lesson in lessons if lesson.tenant_id == tenant_id]
+        _check_arms(f"{where}/{tenant_id}", seat.book.arms, own)
+
+
+def _check_arms(where: str, arms: Arms, lessons: Sequence[Lesson]) -> None:
+    by_arm: dict[str, list[Lesson]] = defaultdict(list)
+    for lesson in lessons:
+        by_arm[lesson.arm_id].append(lesson)
+    if set(by_arm) != set(arms):
+        raise Violation(f"{where}: learned of {sorted(arms)}, should be {sorted(by_arm)}")
+    for arm_id, found in by_arm.items():
+        arm, place = arms[arm_id], f"{where}/{arm_id}"
+        _check_sums(f"{place} reward", arm.reward, [(le.context, le.reward) for le in found])
+        _check_sums(f"{place} tokens", arm.tokens, [(le.context, le.log_tokens) for le in found])
+        settled = sum(lesson.is_settled for lesson in found)
+        if arm.settled != settled:
+            raise Violation(f"{place}: {arm.settled} settled, should be {settled}")
 
 
 def _check_sums(where: str, sums: RegressionSums, pairs: Sequence[tuple[FloatArray, float | None]]) -> None:

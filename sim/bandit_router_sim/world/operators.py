@@ -174,7 +174,7 @@ class Operators:
         account.tenant = dice.pick(
             (
                 replace(tenant, window=make_window(dice)),
-                replace(tenant, hold_ttl_s=dice.pick((1.0, 100.0, 5_000.0))),
+                replace(tenant, hold_ttl_s=dice.pick((1.0, 100.0, 5_000.0)), isolated=dice.chance(0.2)),
                 replace(tenant, expiry_policy=dice.pick(tuple(ExpiryPolicy)), shadow=dice.chance(0.3)),
             )
         )

@@ -56,6 +56,7 @@ def decisions(draw: st.DrawFn) -> Decision:
         shadow=draw(st.booleans()),
         learned_bills=draw(whole),
         baseline=draw(st.none() | st.builds(Baseline, index, numbers, numbers)),
+        isolated=draw(st.none() | st.booleans()),
     )
 
 

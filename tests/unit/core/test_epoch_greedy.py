@@ -4,10 +4,11 @@ import math
 
 import pytest
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.epoch_greedy import explored_share
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import build_model
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.spec import SpecError
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.hierarchical import arm_posteriors
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import build_model
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.prior import ArmPrior
 from bandit_router.core.regression import FloatArray, GaussianPrior
 from bandit_router.core.spec import SpecError

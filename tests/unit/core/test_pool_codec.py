@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.pool_codec import CorruptState, decode_pool_state, encode_pool_state
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import RegressionSums
 from tests.builders import PROPERTY, generator
 

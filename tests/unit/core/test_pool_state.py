@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.decision import Decision
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind, apply_feedback, expire
-from bandit_router.core.pool_state import ArmState, MismatchedContext, PoolState, learn, log_output_tokens
+from bandit_router.core.pool_state import MismatchedContext, PoolState, learn, log_output_tokens
 from tests.builders import PROPERTY, feedbacks, generator, make_decision, make_outcome, make_prices, make_quote
 
 DIMENSION = 3

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import build_model
-from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.tokens import PRIOR_OUTPUT_TOKENS, fit_tokens
 from tests.builders import generator
 

@@ -96,7 +96,7 @@ def test_rules_of_an_arm(arm: Any, field: str | None) -> None:
         ({"hold_ttl_s": float("nan")}, "tenant.hold_ttl"),
         ({"outage_policy": OutagePolicy.FAIL_OPEN, "outage_allowance_nusd": 1}, None),
         ({"outage_policy": OutagePolicy.FAIL_OPEN}, "tenant.outage_allowance_nusd"),
-        ({"isolated": True}, "tenant.isolated"),
+        ({"isolated": True}, None),
         ({"window": WindowRule(WindowKind.DAY, start_day=2)}, "tenant.window.start_day"),
         ({"window": WindowRule(WindowKind.WEEK, start_day=8)}, "tenant.window.start_day"),
         ({"window": WindowRule(WindowKind.MONTH, start_day=29)}, "tenant.window.start_day"),
@@ -113,10 +113,10 @@ def test_rules_of_a_tenant(fields: dict[str, Any], field: str | None) -> None:
 
 
 def test_all_broken_rules_are_named_together() -> None:
-    assert complaints(check_tenant, make_tenant("", limit_nusd=-1, isolated=True)) == [
+    assert complaints(check_tenant, make_tenant("", limit_nusd=-1, expected_calls=-1)) == [
         "tenant.tenant_id",
         "tenant.limit_nusd",
-        "tenant.isolated",
+        "tenant.expected_calls",
     ]
 
 
