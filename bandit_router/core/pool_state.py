@@ -44,8 +44,9 @@ class PoolState:
 
     @property
     def rewards(self) -> int:
-        """How many rewards have been learned: the pool's logical time."""
-        return sum(arm.reward.count for arm in self.arms.values())
+        """How many rewards have been learned: the pool's logical time. It stands still, and does not go back, where
+        rewards are retracted; else what comes next would count as long past."""
+        return max(self.recency.clock, sum(arm.reward.count for arm in self.arms.values()))
 
     def copy(self) -> PoolState:
         """An independent copy: folding into it leaves the original as it is."""

@@ -18,7 +18,7 @@ _LENGTH_CENTRE = 7.0
 _LENGTH_SCALE = 1.5
 _BROAD_TAU = 100.0
 _MIDDLE_TAU = 400.0
-_SERVED_TAU = 1500.0
+_NARROW_TAU = 1500.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +51,11 @@ def scenarios(log: FullLog) -> tuple[Scenario, ...]:
     everyone = uniform_mix(len(log.arm_ids))
     return (
         Scenario("uniform log, best fixed arm", source, everyone, fixed_arm(log.arm_ids, best)),
-        Scenario("uniform log, price 1", source, everyone, PricedPolicy(unit, _SERVED_TAU)),
+        Scenario("uniform log, price 1", source, everyone, PricedPolicy(unit, _NARROW_TAU)),
         Scenario("tau 100, another price", source, _priced(0.1, unit, _BROAD_TAU), _priced(1.0, unit, _BROAD_TAU)),
         Scenario("tau 400, another price", source, _priced(0.1, unit, _MIDDLE_TAU), _priced(0.3, unit, _MIDDLE_TAU)),
-        Scenario("tau 1500, another price", source, _priced(0.1, unit, _SERVED_TAU), _priced(0.3, unit, _SERVED_TAU)),
-        Scenario("tau 1500, a far price", source, _priced(0.1, unit, _SERVED_TAU), _priced(10.0, unit, _SERVED_TAU)),
+        Scenario("tau 1500, another price", source, _priced(0.1, unit, _NARROW_TAU), _priced(0.3, unit, _NARROW_TAU)),
+        Scenario("tau 1500, a far price", source, _priced(0.1, unit, _NARROW_TAU), _priced(10.0, unit, _NARROW_TAU)),
         Scenario("tau 100, rewards missing", partial, _priced(0.1, unit, _BROAD_TAU), _priced(1.0, unit, _BROAD_TAU)),
     )
 

@@ -46,7 +46,11 @@ def lessons(count: int, seed: int = 1) -> list[Event]:
         context = (1.0, *source.normal(size=DIMENSION - 1))
         arm_id = ARM_IDS[number % len(ARM_IDS)]
         decision = make_decision(
-            context, decision_id=f"d{number:05}", decided_ms=10 * number, quotes=(make_quote(arm_id),)
+            context,
+            decision_id=f"d{number:05}",
+            decided_ms=10 * number,
+            learned_rewards=10 * number,
+            quotes=(make_quote(arm_id),),
         )
         reward = float(np.clip(0.5 + 0.2 * context[1] + 0.1 * source.normal(), 0.0, 1.0))
         found.append((decision, make_outcome(), rated(make_outcome(), reward)))

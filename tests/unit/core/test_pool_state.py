@@ -188,3 +188,20 @@ def test_a_bill_in_money_says_nothing_where_output_is_free() -> None:
 )
 def test_a_call_that_did_not_end_well_says_nothing_about_lengths(outcome: Outcome) -> None:
     assert log_output_tokens(make_decision(), outcome) is None
+
+
+def test_a_silent_change_is_followed_also_after_most_rewards_have_been_retracted() -> None:
+    """What a tenant taught is taken back: the rewards that come next are the latest ones all the same."""
+    state, held = PoolState(DIMENSION), make_outcome()
+    good, bad = (replace(held, billing=Billing.BILLED, bill=Bill(50, 100, 120), reward=reward) for reward in (0.9, 0.1))
+    unrated = replace(good, reward=None)
+    decisions = []
+    for index in range(1500):
+        decisions.append(replace(decision_of(index % 50, 0), learned_rewards=state.rewards))
+        learn(state, decisions[-1], held, good)
+    for decision in decisions[:1450]:
+        learn(state, decision, good, unrated)
+    for index in range(60):
+        learn(state, replace(decision_of(index, 0), learned_rewards=state.rewards), held, bad)
+    moved, _ = state.recency.arms["a"].shift(np.array([0.9, 0.0, 0.0]), noise_sd=0.2, threshold=3.0)
+    assert moved < -0.3
