@@ -30,16 +30,28 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     """
     if scores.ndim == 1 and len(scores) <= _FEW:
         return np.array(_weights_of(scores.tolist(), tau))
-    gaps = tau * (np.maximum.reduce(scores, axis=-1, keepdims=True) - scores)
-    zeta = np.ones((*gaps.shape[:-1], 1))
+    # Arms first and queries last: sums over few arms are then additions of whole rows, which take half the time.
+    gaps = np.array(np.moveaxis(scores, -1, 0), dtype=np.float64, order="C")
+    np.subtract(np.maximum.reduce(gaps, axis=0), gaps, out=gaps)
+    gaps *= tau
+    zeta, weights = np.ones(gaps.shape[1:]), np.empty_like(gaps)
     for _ in range(_NEWTON_STEPS):
-        weights = 1.0 / (zeta + gaps)
-        excess = np.add.reduce(weights, axis=-1, keepdims=True) - 1.0
+        total = _reciprocals(gaps, zeta, weights)
+        excess = total - 1.0
         if excess.max() < _CONVERGED:
             break
-        zeta += excess / np.add.reduce(np.square(weights), axis=-1, keepdims=True)
-    weights = 1.0 / (zeta + gaps)
-    total: FloatArray = weights / np.add.reduce(weights, axis=-1, keepdims=True)
+        zeta += excess / np.add.reduce(np.multiply(weights, weights, out=weights), axis=0)
+    else:
+        total = _reciprocals(gaps, zeta, weights)
+    weights /= total
+    return np.ascontiguousarray(np.moveaxis(weights, 0, -1))
+
+
+def _reciprocals(gaps: FloatArray, zeta: FloatArray, out: FloatArray) -> FloatArray:
+    """1 / (ζ + gap) into `out`; their sums over the arms."""
+    np.add(gaps, zeta, out=out)
+    np.reciprocal(out, out=out)
+    total: FloatArray = np.add.reduce(out, axis=0)
     return total
 
 

@@ -1,0 +1,172 @@
+"""What a decision costs beside ParetoBandit's `route()`: a ratio within one run, never a time.
+
+The product's part is everything of `core` between a finished context and a drawn arm: predictions, quotes and scores,
+exploration weights, the draw, and the price of money, solved as often as `replan` asks over a full reservoir. The
+peer's part is its `route()` on the same vectors, with its budget pacer. Both have learned the same outcomes of eight
+arms. They take turns, so that whatever else the machine does falls on both, and the median of the turns' ratios counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bandit_router.core.budget_policies.protocol import LinearCharge, Reservoir
+from bandit_router.core.budget_policies.replan import SOLVE_EVERY
+from bandit_router.core.choice import Query, candidates, costs_usd, draw_arm, quote_arms, weigh_round
+from bandit_router.core.draw import uniform
+from bandit_router.core.explorations.normals import batch_normals
+from bandit_router.core.explorations.registry import parse_exploration
+from bandit_router.core.learners.registry import parse_learner
+from bandit_router.core.model import build_model
+from bandit_router.core.money import TokenPrices, parse_price
+from bandit_router.core.pool_state import ArmState, PoolState
+from bandit_router.core.regression import FloatArray
+from bandit_router.core.replan import solve_price
+from bandit_router.core.resources import DEFAULT_DIMENSION, DEFAULT_LEARNER, Arm, HoldPolicy
+from bandit_router.ports.ledger import RECENT_CONTEXTS
+from bandit_router_sim.replay.setting import POLICIES
+
+ARMS = 8
+DIMENSION = DEFAULT_DIMENSION + 2
+"""The default projection, the intercept and the prompt's length."""
+
+OUTCOMES = 800
+TURNS = 40
+DECISIONS = 2 * SOLVE_EVERY
+PROMPT_TOKENS = 120
+BUDGET_USD = 1e-3
+MOST = 3.0
+
+PRICES = [f"{price:.3f}" for price in np.geomspace(0.1, 20.0, ARMS)]
+ARM_IDS = [f"arm{index}" for index in range(ARMS)]
+
+
+class World:
+    """Contexts, and rewards and answers' lengths of every arm, linear in the context with noise."""
+
+    def __init__(self) -> None:
+        random = np.random.Generator(np.random.PCG64(0))
+        self.contexts = random.normal(size=(OUTCOMES, DIMENSION)) * 0.3
+        self.contexts[:, 0] = 1.0
+        self.chosen = random.integers(ARMS, size=OUTCOMES)
+        taste = 0.05 * random.normal(size=(DIMENSION, ARMS))
+        levels = np.linspace(0.6, 0.9, ARMS)
+        noise = 0.1 * random.normal(size=(OUTCOMES, ARMS))
+        self.rewards = np.clip(levels + self.contexts @ taste + noise, 0.0, 1.0)
+        self.log_tokens = 5.5 + 0.5 * random.normal(size=(OUTCOMES, ARMS))
+
+
+class Product:
+    """The core calls of a decision under the default policy."""
+
+    def __init__(self, world: World) -> None:
+        policy = POLICIES["default"]
+        state = PoolState(dimension=DIMENSION)
+        for row, column in enumerate(world.chosen.tolist()):
+            arm = state.arms.setdefault(ARM_IDS[column], ArmState.empty(DIMENSION))
+            arm.reward.add(world.contexts[row], world.rewards[row, column])
+            arm.tokens.add(world.contexts[row], world.log_tokens[row, column])
+        prices = [TokenPrices(parse_price(price), parse_price(price), parse_price(price)) for price in PRICES]
+        self.arms = tuple(Arm(arm_id, price, 4096) for arm_id, price in zip(ARM_IDS, prices, strict=True))
+        self.model = build_model(state, ARM_IDS, parse_learner(DEFAULT_LEARNER))
+        self.exploration = parse_exploration(policy.exploration)
+        self.queries = [Query(context, PROMPT_TOKENS, PROMPT_TOKENS) for context in world.contexts]
+        self.price_per_usd = 0.0
+        self.decisions = 0
+        self.chosen: list[int] = []
+
+    def decide(self, number: int) -> None:
+        """One decision, with its share of the price."""
+        if self.decisions % SOLVE_EVERY == 0:
+            self.solve()
+        self.decisions += 1
+        quotes = quote_arms(
+            self.model,
+            self.arms,
+            self.queries[number],
+            charge=LinearCharge(self.price_per_usd),
+            hold_policy=HoldPolicy.WORST_CASE,
+        )
+        draw = weigh_round(quotes, candidates(quotes), self.exploration, seed=0, key=str(number))
+        self.chosen.append(draw_arm(draw, uniform(0, str(number))))
+
+    def solve(self) -> None:
+        """The price over a full reservoir."""
+        first = self.decisions % (OUTCOMES - RECENT_CONTEXTS)
+        recent = [query.context for query in self.queries[first : first + RECENT_CONTEXTS]]
+        predictions = self.model.predict(np.array(recent))
+        reservoir = Reservoir(
+            rewards=predictions.reward + self.model.alpha * predictions.deviation,
+            costs_usd=costs_usd(self.arms, predictions, np.full(len(recent), float(PROMPT_TOKENS))),
+            expected_rewards=predictions.reward,
+            deviations=predictions.deviation,
+        )
+        self.price_per_usd = solve_price(reservoir, pace_usd=BUDGET_USD, weigh=self.weigh, hint=self.price_per_usd)
+
+    def weigh(self, scores: FloatArray) -> FloatArray:
+        """The exploration layer over the reservoir."""
+        return self.exploration.weigh(scores, scores, batch_normals(*scores.shape))
+
+
+def peer_of(world: World) -> Any:
+    """ParetoBandit with the same arms and outcomes, its pacer on, for vectors made beforehand."""
+    pytest.importorskip("pareto_bandit")
+    from pareto_bandit.budget_pacer import BudgetPacer
+    from pareto_bandit.feature_service import FeatureService
+    from pareto_bandit.router import BanditRouter
+
+    logging.getLogger("pareto_bandit").setLevel(logging.ERROR)
+    registry = {
+        arm_id: {"input_cost_per_m": float(price), "output_cost_per_m": float(price)}
+        for arm_id, price in zip(ARM_IDS, PRICES, strict=True)
+    }
+    router = BanditRouter.create(
+        model_registry=registry,
+        priors="none",
+        feature_service=FeatureService.for_precomputed(DIMENSION),
+        bandit_seed=0,
+        cost_penalty=0.0,
+        budget_pacer=BudgetPacer(BUDGET_USD),
+    )
+    for row, context in enumerate(np.roll(world.contexts, -1, axis=1)):
+        arm_id, log = router.route(context)
+        router.process_feedback(log.request_id, reward=float(world.rewards[row, ARM_IDS.index(arm_id)]))
+    return router
+
+
+def seconds(decide: Callable[[int], object], numbers: range) -> float:
+    began_s = time.perf_counter()
+    for number in numbers:
+        decide(number)
+    return time.perf_counter() - began_s
+
+
+@pytest.mark.bench
+def test_a_decision_costs_at_most_three_times_as_much_as_paretobandits_route() -> None:
+    world = World()
+    product, peer = Product(world), peer_of(world)
+    contexts = list(np.roll(world.contexts, -1, axis=1))
+    ours_s, theirs_s = [], []
+    for turn in range(TURNS):
+        first = turn * DECISIONS % (OUTCOMES - DECISIONS)
+        numbers = range(first, first + DECISIONS)
+        ours_s.append(seconds(product.decide, numbers))
+        theirs_s.append(seconds(lambda number: peer.route(contexts[number]), numbers))
+    ratios = [ours / theirs for ours, theirs in zip(ours_s, theirs_s, strict=True)]
+    median, scale = statistics.median(ratios), 1e6 / DECISIONS
+    quarters = statistics.quantiles(ratios)
+    ours_us, theirs_us = statistics.median(ours_s) * scale, statistics.median(theirs_s) * scale
+    print(
+        f"\na decision {ours_us:.0f} µs, route() {theirs_us:.0f} µs: {median:.2f} of it "
+        f"(quartiles {quarters[0]:.2f}, {quarters[2]:.2f}; {TURNS} turns of {DECISIONS})"
+    )
+    assert product.price_per_usd > 0.0
+    assert len(set(product.chosen)) > 1
+    assert median <= MOST
