@@ -29,6 +29,24 @@ def checked_jobs(jobs: int) -> int:
     return jobs
 
 
+def checked_budgets(text: str) -> list[float]:
+    """Budgets in USD per request, separated by commas and positive; otherwise the command ends."""
+    try:
+        budgets = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter("must be numbers of USD separated by commas", param_hint="--budget") from None
+    if not all(0.0 < budget < float("inf") for budget in budgets):
+        raise typer.BadParameter("must be positive", param_hint="--budget")
+    return budgets
+
+
+def checked_file(path: Path | None) -> Path | None:
+    """A file that can be made where it shall be: known before a long run and not after it; else the command ends."""
+    if path is not None and not path.parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {str(path.parent)!r}")
+    return path
+
+
 def holds_decisions(path: Path) -> bool:
     """Whether the file is a decision log. Where it cannot be read at all, the command ends."""
     try:

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bandit_router_sim.cli_checks import checked_budgets, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
 from bandit_router_sim.experiments.runs import PLAYERS, Ground, ground_of, inner_budgets, run_all, tasks_of
 from bandit_router_sim.experiments.tables import changes_tables, delays_table
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
+from bandit_router_sim.logs.cost_range import cost_range_usd
 from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.peers.registry import PEERS
 from bandit_router_sim.progress import progress_of_runs
@@ -23,6 +25,7 @@ from bandit_router_sim.replay.sweep import sweep
 
 EXIT_USAGE = 2
 WHAT = ("changes", "delays")
+LEAST_ARMS = 3
 
 
 def experiments(
@@ -32,15 +35,16 @@ def experiments(
     budget: Annotated[str, typer.Option(help="USD per request, comma-separated; else three inside the range.")] = "",
     seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 10,
     players: Annotated[str, typer.Option(help=f"Of {', '.join(PLAYERS)}, for changes.")] = ",".join(PLAYERS),
-    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.")] = -1,
+    jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
     out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("experiments"),
 ) -> None:
     """Changes of prices, quality and arms, played to the default and to ParetoBandit; late and rare feedback."""
     console = Console(stderr=True)
     parts = _among(what, WHAT, "--what")
     playing = _among(players, PLAYERS, "--players")
+    given_usd = checked_budgets(budget) if budget else []
     material = _material(log, console)
-    budgets_usd = [float(part) for part in budget.split(",")] if budget else inner_budgets(material)
+    budgets_usd = given_usd or inner_budgets(material)
     cache = ResultCache(out)
     tables = []
     if "changes" in parts:
@@ -98,7 +102,11 @@ def _among(text: str, known: Sequence[str], option: str) -> list[str]:
 
 def _material(path: Path, console: Console) -> Material:
     try:
-        return prepare(read_full_log(path)[0])
+        material = prepare(read_full_log(path)[0])
+        if len(material.log.arm_ids) < LEAST_ARMS:
+            raise UnusableForReplay(f"{material.log.name}: one arm joins the others, so {LEAST_ARMS} are needed")
+        cost_range_usd(material.log)
+        return material
     except (LogError, UnusableForReplay) as error:
         console.print(str(error), style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_USAGE) from None

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bandit_router_sim.cli_checks import checked_budgets, checked_file, reason_of
 from bandit_router_sim.logs.decision_events import read_decision_log
 from bandit_router_sim.logs.decisions import DecisionLog
 from bandit_router_sim.logs.errors import LogError
@@ -31,9 +32,12 @@ def ope(
     prices: Annotated[int, typer.Option(help="Points of the price grid.", min=2)] = 13,
     force: Annotated[bool, typer.Option("--force", help="Estimate even from few effective rows.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file.", callback=checked_file)
+    ] = None,
 ) -> None:
     """Estimate reward and cost per request of the logging policy, single arms and the priced family."""
+    budgets_usd = checked_budgets(budget) if budget else []
     try:
         log, _ = read_decision_log(log_file, skip_bad=skip_bad)
     except LogError as error:
@@ -41,7 +45,6 @@ def ope(
         raise typer.Exit(EXIT_REFUSED) from None
     options = Options(is_forced=force)
     evaluations = [evaluate(log, policy, options) for policy in _targets(log, arm or [])]
-    budgets_usd = [float(part) for part in budget.split(",") if part]
     curve = frontier(log, _price_grid(log, prices), options) if budgets_usd else None
     Console().print(_table(evaluations))
     if curve is not None:
@@ -56,7 +59,7 @@ def _targets(log: DecisionLog, arms: list[str]) -> list[TargetPolicy]:
     try:
         fixed = [fixed_arm(log.arm_ids, arm_id) for arm_id in arms or log.arm_ids]
     except KeyError as error:
-        raise typer.BadParameter(str(error), param_hint="--arm") from None
+        raise typer.BadParameter(reason_of(error), param_hint="--arm") from None
     return [logging_policy(log), uniform_mix(len(log.arm_ids)), *fixed]
 
 

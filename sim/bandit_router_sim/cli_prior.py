@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bandit_router.core.resources import DEFAULT_LEARNER
-from bandit_router_sim.cli_checks import checked_jobs, checked_policy
+from bandit_router_sim.cli_checks import checked_file, checked_jobs, checked_policy
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.logs.battles import read_battles
 from bandit_router_sim.logs.canonical import read_full_log
@@ -40,7 +40,7 @@ def prior_study(
     splits: Annotated[int, typer.Option(help="Splits of the battles by prompt.", min=1)] = 5,
     max_rows: Annotated[int | None, typer.Option(help="At most so many queries of a log, drawn once.", min=200)] = None,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
-    out: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the tables to this file.", callback=checked_file)] = None,
 ) -> None:
     """What priors are worth: forecasts of unseen battles, and decisions saved with priors from derived battles."""
     if battles is None and not logs:

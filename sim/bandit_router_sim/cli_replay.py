@@ -15,7 +15,14 @@ from rich.table import Column, Table
 
 from bandit_router.adapters.encoding.factory import UnknownEncoder
 from bandit_router.core.resources import HoldPolicy, WindowKind
-from bandit_router_sim.cli_checks import checked_jobs, checked_policy, holds_decisions, reason_of
+from bandit_router_sim.cli_checks import (
+    checked_budgets,
+    checked_file,
+    checked_jobs,
+    checked_policy,
+    holds_decisions,
+    reason_of,
+)
 from bandit_router_sim.cli_relive import Relive, replay_decisions
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
@@ -80,7 +87,9 @@ def replay(
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
     backend: Annotated[str, typer.Option(help=f"Where: {', '.join(BACKENDS)}.")] = "loky",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the runs to this file.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the runs to this file.", callback=checked_file)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Results; run again to go on where it stopped.")] = None,
 ) -> None:
     """Replay logs under budgets; rewards, spend and refusals are those after learning; decision logs count whole."""
@@ -93,7 +102,7 @@ def replay(
     if holds_decisions(logs[0]):
         _no_scenario(scenario != "stationary" or bool(changed) or bool(arm) or out is not None)
         how = Relive(limit_usd, seeds, jobs, skip_bad, json_file)
-        replay_decisions(logs, chosen, _budgets(budget) if budget else [], how)
+        replay_decisions(logs, chosen, checked_budgets(budget) if budget else [], how)
         return
     play = _Play(scenario, changed, limit_usd)
     cache = None if out is None else ResultCache(out)
@@ -158,7 +167,9 @@ def _settings(
 def _budgets_of(text: str, limit_usd: float | None, scenario: Scenario, *, reported: int) -> list[float]:
     """The budgets per request: those given, or the one that the limit comes to."""
     if limit_usd is None:
-        return _budgets(text)
+        if not text:
+            raise typer.BadParameter("say what may be spent: --budget or --limit-usd", param_hint="--budget")
+        return checked_budgets(text)
     if text:
         raise typer.BadParameter("is given, and so is --budget", param_hint="--limit-usd")
     return [limit_usd * scenario.windows / reported]
@@ -193,18 +204,6 @@ def _one_of(value: str, known: Sequence[str], option: str) -> str:
     if value not in known:
         raise typer.BadParameter(f"{value!r} is not one of {', '.join(known)}", param_hint=option)
     return value
-
-
-def _budgets(text: str) -> list[float]:
-    if not text:
-        raise typer.BadParameter("say what may be spent: --budget or --limit-usd", param_hint="--budget")
-    try:
-        budgets = [float(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter("must be numbers of USD separated by commas", param_hint="--budget") from None
-    if not all(0.0 < budget < float("inf") for budget in budgets):
-        raise typer.BadParameter("must be positive", param_hint="--budget")
-    return budgets
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

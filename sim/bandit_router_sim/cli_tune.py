@@ -13,7 +13,7 @@ from rich.table import Table
 
 from bandit_router.adapters.encoding.factory import UnknownEncoder
 from bandit_router.core.resources import DEFAULT_LEARNER
-from bandit_router_sim.cli_checks import checked_jobs, checked_policy, holds_decisions, reason_of
+from bandit_router_sim.cli_checks import checked_file, checked_jobs, checked_policy, holds_decisions, reason_of
 from bandit_router_sim.cli_relive import budgets_of, read_decisions, read_past, refuse, show
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.errors import LogError
@@ -44,7 +44,7 @@ LearnShare = Annotated[float, typer.Option(help="Share of each order to learn on
 Force = Annotated[bool, typer.Option("--force", help="Answer even from few effective rows.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out.")]
 Jobs = Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write everything to this file.", callback=checked_file)]
 
 
 @tune.command("budget")
@@ -66,7 +66,9 @@ def tune_budget(
     skip_bad: SkipBad = False,
     jobs: Jobs = -1,
     json_file: JsonFile = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="Write a plot to this file.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", help="Write a plot to this file.", callback=checked_file)
+    ] = None,
 ) -> None:
     """Draw the quality of each budget (USD per request) with intervals, and read it in both directions."""
     console = Console(stderr=True)
@@ -110,7 +112,9 @@ def tune_policy(
     skip_bad: SkipBad = False,
     jobs: Jobs = -1,
     json_file: JsonFile = None,
-    out: Annotated[Path | None, typer.Option(help="Write a configuration for `bandit-router serve`.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a configuration for `bandit-router serve`.", callback=checked_file)
+    ] = None,
 ) -> None:
     """Search a pool's settings on one split, report against the defaults on the other, write a configuration."""
     console = Console(stderr=True)

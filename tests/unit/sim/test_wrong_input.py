@@ -29,6 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("logs")
     write_full_log(make_material(60).log, path / "good.parquet")
     write_full_log(log_with_free_arms(len(make_material(60).log.arm_ids)), path / "free.parquet")
+    log = make_material(60).log
+    write_full_log(log.with_arms(log.arm_ids[:2]), path / "two.parquet")
     (path / "cut.parquet").write_bytes(b"PAR1")
     return path
 
@@ -43,6 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("replay good.parquet --budget 0.001 --encoder nope", "encoder: must be"),
         ("replay good.parquet --budget 0.001 --arm nope", ": no arm 'nope'"),
         ("replay good.parquet --budget 0.001 --jobs 0", "at least 1"),
+        ("replay good.parquet --budget 0.001 --json /nowhere/runs.json", "no directory '/nowhere'"),
+        ("tune policy good.parquet --out /nowhere/tuned.yaml", "no directory '/nowhere'"),
         ("replay good.parquet --limit-usd 0", "--limit-usd"),
         ("replay cut.parquet --budget 0.001", "not readable as parquet"),
         ("tune budget cut.parquet", "not readable as parquet"),
@@ -51,6 +55,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("tune policy free.parquet", "no arm costs anything"),
         ("compare free.parquet --peers none --out OUT", "no arm costs anything"),
         ("tune counterfactual good.parquet --budget -1", "--budget"),
+        ("experiments free.parquet --out OUT", "no arm costs anything"),
+        ("experiments good.parquet --budget abc --out OUT", "numbers of USD"),
+        ("experiments two.parquet --out OUT", "3 are needed"),
+        ("ope good.parquet --budget -1", "must be positive"),
         ("prior-study", "give logs with costs, or --battles"),
         ("prior-study free.parquet", "no arm costs anything"),
     ],
