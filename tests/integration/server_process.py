@@ -28,7 +28,7 @@ class ServerProcess:
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
-        self._settings = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "json_logs": True, **settings}
+        self.settings = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "json_logs": True, **settings}
         self._stderr = data_dir.with_suffix(".stderr")
         self.process = self._spawn()
         line = self.process.stdout.readline() if self.process.stdout else ""
@@ -71,7 +71,7 @@ class ServerProcess:
             self.process.stdout.close()
 
     def _spawn(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", RUN, json.dumps(self._settings)]
+        command = [sys.executable, "-c", RUN, json.dumps(self.settings)]
         with self._stderr.open("a") as errors:
             return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
 
