@@ -87,24 +87,44 @@ class AsyncAdmin:
         return await self._send(calls.get_budget(tenant_id))
 
     async def set_budget_limit(
-        self, tenant_id: str, *, limit_usd: Usd | None = None, limit_nusd: int | None = None, reason: str = ""
+        self,
+        tenant_id: str,
+        *,
+        limit_usd: Usd | None = None,
+        limit_nusd: int | None = None,
+        reason: str = "",
+        idempotency_key: str = "",
     ) -> Budget:
         """Set the limit of this window and those to come, in one of the two units."""
         return await self._send(
-            calls.set_budget_limit(tenant_id, limit_usd=limit_usd, limit_nusd=limit_nusd, reason=reason)
+            calls.set_budget_limit(
+                tenant_id, limit_usd=limit_usd, limit_nusd=limit_nusd, reason=reason, idempotency_key=idempotency_key
+            )
         )
 
     async def grant_budget(
-        self, tenant_id: str, *, amount_usd: Usd | None = None, amount_nusd: int | None = None, reason: str = ""
+        self,
+        tenant_id: str,
+        *,
+        amount_usd: Usd | None = None,
+        amount_nusd: int | None = None,
+        reason: str = "",
+        idempotency_key: str = "",
     ) -> Budget:
-        """Add money to this window only, in one of the two units. Not idempotent."""
+        """Add money to this window only, in one of the two units; once, however often it is sent with this key."""
         return await self._send(
-            calls.grant_budget(tenant_id, amount_usd=amount_usd, amount_nusd=amount_nusd, reason=reason)
+            calls.grant_budget(
+                tenant_id,
+                amount_usd=amount_usd,
+                amount_nusd=amount_nusd,
+                reason=reason,
+                idempotency_key=idempotency_key,
+            )
         )
 
-    async def reset_budget(self, tenant_id: str, *, reason: str = "") -> Budget:
+    async def reset_budget(self, tenant_id: str, *, reason: str = "", idempotency_key: str = "") -> Budget:
         """Write off what this window has spent."""
-        return await self._send(calls.reset_budget(tenant_id, reason=reason))
+        return await self._send(calls.reset_budget(tenant_id, reason=reason, idempotency_key=idempotency_key))
 
     async def _send(self, call: Call[R]) -> R:
         return call.read(await self._invoke(call.method, call.request))
@@ -185,20 +205,44 @@ class Admin:
         return self._send(calls.get_budget(tenant_id))
 
     def set_budget_limit(
-        self, tenant_id: str, *, limit_usd: Usd | None = None, limit_nusd: int | None = None, reason: str = ""
+        self,
+        tenant_id: str,
+        *,
+        limit_usd: Usd | None = None,
+        limit_nusd: int | None = None,
+        reason: str = "",
+        idempotency_key: str = "",
     ) -> Budget:
         """Set the limit of this window and those to come, in one of the two units."""
-        return self._send(calls.set_budget_limit(tenant_id, limit_usd=limit_usd, limit_nusd=limit_nusd, reason=reason))
+        return self._send(
+            calls.set_budget_limit(
+                tenant_id, limit_usd=limit_usd, limit_nusd=limit_nusd, reason=reason, idempotency_key=idempotency_key
+            )
+        )
 
     def grant_budget(
-        self, tenant_id: str, *, amount_usd: Usd | None = None, amount_nusd: int | None = None, reason: str = ""
+        self,
+        tenant_id: str,
+        *,
+        amount_usd: Usd | None = None,
+        amount_nusd: int | None = None,
+        reason: str = "",
+        idempotency_key: str = "",
     ) -> Budget:
-        """Add money to this window only, in one of the two units. Not idempotent."""
-        return self._send(calls.grant_budget(tenant_id, amount_usd=amount_usd, amount_nusd=amount_nusd, reason=reason))
+        """Add money to this window only, in one of the two units; once, however often it is sent with this key."""
+        return self._send(
+            calls.grant_budget(
+                tenant_id,
+                amount_usd=amount_usd,
+                amount_nusd=amount_nusd,
+                reason=reason,
+                idempotency_key=idempotency_key,
+            )
+        )
 
-    def reset_budget(self, tenant_id: str, *, reason: str = "") -> Budget:
+    def reset_budget(self, tenant_id: str, *, reason: str = "", idempotency_key: str = "") -> Budget:
         """Write off what this window has spent."""
-        return self._send(calls.reset_budget(tenant_id, reason=reason))
+        return self._send(calls.reset_budget(tenant_id, reason=reason, idempotency_key=idempotency_key))
 
     def _send(self, call: Call[R]) -> R:
         return call.read(self._invoke(call.method, call.request))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Literal, TypedDict, TypeVar
+from uuid import uuid4
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -70,6 +71,9 @@ class TenantFields(TypedDict, total=False):
     fallback_arm_id: str
     isolated: bool
     shadow: bool
+    parent_tenant_id: str
+    session_cap_nusd: int
+    alert_percents: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,23 +136,28 @@ def get_budget(tenant_id: str) -> Call[Budget]:
     return Call("GetBudget", pb.GetBudgetRequest(tenant_id=tenant_id), _budget)
 
 
-def set_budget_limit(tenant_id: str, *, limit_usd: Usd | None, limit_nusd: int | None, reason: str) -> Call[Budget]:
+def set_budget_limit(
+    tenant_id: str, *, limit_usd: Usd | None, limit_nusd: int | None, reason: str, idempotency_key: str = ""
+) -> Call[Budget]:
     """Another limit."""
-    limit = _limit(limit_usd, limit_nusd)
-    request = make_message(pb.SetBudgetLimitRequest, {"tenant_id": tenant_id, "limit_nusd": limit, "reason": reason})
+    given = _edit(tenant_id, reason, idempotency_key) | {"limit_nusd": _limit(limit_usd, limit_nusd)}
+    request = make_message(pb.SetBudgetLimitRequest, given)
     return Call("SetBudgetLimit", request, _budget)
 
 
-def grant_budget(tenant_id: str, *, amount_usd: Usd | None, amount_nusd: int | None, reason: str) -> Call[Budget]:
+def grant_budget(
+    tenant_id: str, *, amount_usd: Usd | None, amount_nusd: int | None, reason: str, idempotency_key: str = ""
+) -> Call[Budget]:
     """More money in the present window."""
-    amount = _amount("amount", amount_usd, amount_nusd)
-    request = make_message(pb.GrantBudgetRequest, {"tenant_id": tenant_id, "amount_nusd": amount, "reason": reason})
+    given = _edit(tenant_id, reason, idempotency_key) | {"amount_nusd": _amount("amount", amount_usd, amount_nusd)}
+    request = make_message(pb.GrantBudgetRequest, given)
     return Call("GrantBudget", request, _budget)
 
 
-def reset_budget(tenant_id: str, *, reason: str) -> Call[Budget]:
+def reset_budget(tenant_id: str, *, reason: str, idempotency_key: str = "") -> Call[Budget]:
     """Spend written off."""
-    return Call("ResetBudget", pb.ResetBudgetRequest(tenant_id=tenant_id, reason=reason), _budget)
+    request = make_message(pb.ResetBudgetRequest, _edit(tenant_id, reason, idempotency_key))
+    return Call("ResetBudget", request, _budget)
 
 
 def list_pools(page_token: str) -> Call[tuple[list[Pool], str]]:
@@ -167,6 +176,11 @@ def list_tenants(page_token: str) -> Call[tuple[list[Tenant], str]]:
     """A page of tenants, and the token of the next."""
     request = pb.ListTenantsRequest(page_size=PAGE_SIZE, page_token=page_token)
     return Call("ListTenants", request, lambda r: ([tenant_from_wire(t) for t in r.tenants], r.next_page_token))
+
+
+def _edit(tenant_id: str, reason: str, idempotency_key: str) -> dict[str, Any]:
+    """What all edits have. Without a key there is one for this call alone, so that it can be retried on the way."""
+    return {"tenant_id": tenant_id, "reason": reason, "idempotency_key": idempotency_key or uuid4().hex}
 
 
 def _limit(limit_usd: Usd | None, limit_nusd: int | None) -> int:

@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.special import chdtrc
 
+from bandit_router.core.budget import Charge
 from bandit_router.core.choice import Query
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
@@ -114,6 +115,7 @@ def make_decision(context: Sequence[float] = (1.0, 0.5), **fields: Any) -> Decis
         "decided_ms": 0,
         "deadline_ms": 600_000,
         "window_start_ms": 0,
+        "charges": (Charge("acme", "fixed:0"),),
     }
     return Decision(**{**defaults, **fields})
 

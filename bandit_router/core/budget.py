@@ -1,14 +1,21 @@
-"""Budget arithmetic of one tenant window, in integer nano-USD.
+"""Budget arithmetic of one window of one account, in integer nano-USD.
 
 The law, at every moment:  limit = free + held + spent,  free >= 0 at every hold.
-`free` is derived and never stored, so the first half cannot be broken by a forgotten update; `held` may never be
-negative; `overrun` counts what bills exceeded their holds. Free falls below zero by that, by a limit lowered below
-what is gone, and where a bill comes after its hold has been released and held anew by others: a correction upwards, or
-usage after a cancellation or a released expiry.
+`free` is derived and never stored, so the first half cannot be broken by a forgotten update. `overrun` counts what
+bills exceeded what had been set aside for them ever since (`core.outcomes`). Only holds add to what is covered, and
+only as far as there is something free, so as long as the limit is not lowered
+
+    held + spent <= limit + overrun,
+
+and without an overrun spend never passes the limit, whatever is corrected, cancelled, reset or billed late.
+
+A decision's money moves in one account or several, all alike and in one step: the tenant's, its parent's above it,
+and that of the session inside the tenant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -22,6 +29,21 @@ class BudgetEditKind(Enum):
     SET_LIMIT = "set_limit"
     GRANT = "grant"
     RESET = "reset"
+    ALERT = "alert"
+    """Not an edit: a share of the limit (`amount`, in per cent) was reached. Noted in the same trail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One window of one account. `window` is a window's name, or 'session:ID' for a session of the tenant."""
+
+    account_id: str
+    window: str
+
+
+def session_window(session_id: str) -> str:
+    """Name of the window of a session in its tenant's account."""
+    return f"session:{session_id}"
 
 
 class LimitError(ValueError):
@@ -72,6 +94,7 @@ class Account:
 
     def edit(self, kind: BudgetEditKind, amount_nusd: int) -> Account:
         """The account after an audited edit: a new limit, a grant on top of it, or spend written off."""
+        assert kind is not BudgetEditKind.ALERT
         if kind is BudgetEditKind.RESET:
             return replace(self, spent_nusd=0, overrun_nusd=0)
         limit_nusd = amount_nusd if kind is BudgetEditKind.SET_LIMIT else self.limit_nusd + amount_nusd
@@ -88,8 +111,19 @@ def check_limit(limit_nusd: int) -> int:
     return limit_nusd
 
 
-def opening_limit(base_limit_nusd: int, previous: Account | None, *, carry_over: bool) -> int:
-    """Limit of a window as it opens: the tenant's, plus what the window before left when it carries over."""
-    if not carry_over or previous is None:
+def opening_limit(base_limit_nusd: int, latest: Account | None, *, windows_since: int) -> int:
+    """Limit of a window as it opens with carry-over: the tenant's, plus what the windows before have left.
+
+    `latest` is the one opened last before (None: there was no budget yet, so nothing is left), `windows_since` how many
+    windows ago that was: those in between were idle and have left their whole limit to the next.
+    """
+    if latest is None:
         return base_limit_nusd
-    return min(MAX_LIMIT_NUSD, base_limit_nusd + max(0, previous.free_nusd))
+    idle_nusd = base_limit_nusd * max(0, windows_since - 1)
+    return min(MAX_LIMIT_NUSD, base_limit_nusd + idle_nusd + max(0, latest.free_nusd))
+
+
+def reached(account: Account, percents: Iterable[int]) -> int:
+    """The largest of the shares of the limit (in per cent) that held and spent money have reached; 0 for none."""
+    used_nusd = account.held_nusd + account.spent_nusd
+    return max((p for p in percents if used_nusd * 100 >= account.limit_nusd * p), default=0)

@@ -12,6 +12,7 @@ import struct
 from functools import lru_cache
 from typing import Any
 
+from bandit_router.core.budget import Charge
 from bandit_router.core.decision import ArmQuote, Baseline, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
@@ -66,6 +67,8 @@ def encode_decision(decision: Decision) -> bytes:
             "at": decision.decided_ms,
             "due": decision.deadline_ms,
             "win": decision.window_start_ms,
+            "charges": [[charge.account_id, charge.window] for charge in decision.charges],
+            "gen": decision.pool_generation,
             "seed": decision.seed,
             "shadow": decision.shadow,
             "seen": decision.learned_rewards,
@@ -102,6 +105,8 @@ def decode_decision(data: bytes) -> Decision:
         decided_ms=doc["at"],
         deadline_ms=doc["due"],
         window_start_ms=doc["win"],
+        charges=tuple(Charge(*row) for row in doc.get("charges", [(doc["tenant"], str(doc["win"]))])),
+        pool_generation=doc.get("gen", 0),
         seed=doc["seed"],
         shadow=doc["shadow"],
         learned_rewards=doc.get("seen", 0),
@@ -126,6 +131,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
             "latency": outcome.latency_ms,
             "metrics": dict(outcome.metrics),
             "keys": sorted(outcome.idempotency_keys),
+            "let_go": outcome.let_go_nusd,
         }
     )
 
@@ -146,6 +152,7 @@ def decode_outcome(data: bytes) -> Outcome:
         latency_ms=doc["latency"],
         metrics=tuple(sorted(doc["metrics"].items())),
         idempotency_keys=frozenset(doc["keys"]),
+        let_go_nusd=doc.get("let_go", 0),
     )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from bandit_router.core.budget import Charge
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 
@@ -87,6 +88,7 @@ class Decision:
     `learned_rewards`: how many rewards the snapshot contained that it was made from.
     `learned_bills`: from how many bills of the chosen arm its expected cost was made.
     `isolated`: whether what it teaches is the tenant's alone; None in records from before tenants were told apart.
+    `charges`: the accounts that its money moves in, the tenant's own first. `shadow`: none of them would refuse it.
     """
 
     decision_id: str
@@ -116,6 +118,8 @@ class Decision:
     learned_bills: int = 0
     baseline: Baseline | None = None
     isolated: bool | None = None
+    charges: tuple[Charge, ...] = ()
+    pool_generation: int = 0
 
     @property
     def arm_id(self) -> str:

@@ -80,19 +80,31 @@ class DecisionExpired(RouterError):
 
 
 class BudgetExhausted(RouterError):
-    """No allowed arm's hold fits in what is free. `retry_after_s` is the time to the next window, if there is one."""
+    """No allowed arm's hold fits in what is free. `retry_after_s` is the time to the next window, if there is one.
+
+    `tenant_id` is the account that has no more, the asking tenant's or its parent's; `session_id`, if not empty, the
+    session of it whose cap is reached.
+    """
 
     code = "RESOURCE_EXHAUSTED"
     reason = "BUDGET_EXHAUSTED"
 
-    def __init__(self, tenant_id: str, *, free_nusd: int, least_hold_nusd: int, retry_after_s: float | None) -> None:
-        super().__init__(
-            f"tenant {tenant_id!r} has {free_nusd} nano-USD free, the smallest hold needs {least_hold_nusd}"
-        )
+    def __init__(
+        self,
+        tenant_id: str,
+        *,
+        free_nusd: int,
+        least_hold_nusd: int,
+        retry_after_s: float | None,
+        session_id: str = "",
+    ) -> None:
+        who = f"session {session_id!r} of tenant {tenant_id!r}" if session_id else f"tenant {tenant_id!r}"
+        super().__init__(f"{who} has {free_nusd} nano-USD free, the smallest hold needs {least_hold_nusd}")
         self.tenant_id = tenant_id
         self.free_nusd = free_nusd
         self.least_hold_nusd = least_hold_nusd
         self.retry_after_s = retry_after_s
+        self.session_id = session_id
 
 
 class NoFeasibleArm(RouterError):

@@ -12,7 +12,10 @@ class Unlearnable(ValueError):
 
 
 class Outdated(Unlearnable):
-    """The event's context is in coordinates that the pool has left: it means nothing any more, and never will."""
+    """The event's context is in coordinates that the pool has left, or of another pool that had its name before.
+
+    It means nothing any more, and never will.
+    """
 
 
 def fold(state: PoolState, decision: bytes, before: bytes, after: bytes) -> None:
@@ -36,4 +39,5 @@ def coordinates_of(decision: bytes) -> int:
 
 
 def _is_outdated(state: PoolState, decision: Decision) -> bool:
-    return decision.projection_version < state.projection_version
+    is_left_behind = decision.projection_version < state.projection_version
+    return is_left_behind or 0 < decision.pool_generation < state.generation

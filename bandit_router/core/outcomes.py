@@ -7,7 +7,10 @@
 
 Usage and reward are independent: either may come first, alone, late or never. Without `correct`, a second value for
 what is already set is a duplicate and changes nothing. With it the new value replaces the old one, and the change of
-the money is the difference, so any sequence of corrections leaves the ledger as if only the last value had ever come.
+the money is the difference, so any sequence of corrections leaves `spent` as if only the last value had ever come.
+
+What a bill leaves of the hold is let go for good: others may have it. A bill that later grows beyond what is still
+covered, be it by a correction or by usage after a cancellation or a released expiry, is an overrun by the difference.
 
 This file is the only place that knows these rules: a store reads the outcome with its revision, the transition is
 computed here, and the store commits it (outcome, money, event) only if the revision is still the one that was read.
@@ -15,7 +18,7 @@ computed here, and the store commits it (outcome, money, event) only if the revi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
@@ -60,7 +63,10 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything mutable about a decision. `hold_nusd` is the original hold; `cost_nusd` what is booked as spent."""
+    """Everything mutable about a decision. `hold_nusd` is the original hold; `cost_nusd` what is booked as spent.
+
+    `let_go_nusd`: the most that has ever been given back of the hold.
+    """
 
     hold_nusd: int
     expected_cost_nusd: int
@@ -73,6 +79,7 @@ class Outcome:
     latency_ms: int | None = None
     metrics: tuple[tuple[str, float], ...] = ()
     idempotency_keys: frozenset[str] = frozenset()
+    let_go_nusd: int = 0
 
     @property
     def held_nusd(self) -> int:
@@ -81,8 +88,25 @@ class Outcome:
 
     @property
     def overrun_nusd(self) -> int:
-        """By how much the booked cost exceeds the hold."""
-        return max(0, self.cost_nusd - self.hold_nusd)
+        """By how much the booked cost exceeds what has been set aside for it ever since."""
+        return max(0, self.cost_nusd - (self.hold_nusd - self.let_go_nusd))
+
+    @property
+    def booking(self) -> Booking:
+        """What this decision counts for in its windows."""
+        stands = self.billing is Billing.HELD
+        return Booking(
+            stands=stands,
+            held_nusd=self.held_nusd,
+            spent_nusd=self.cost_nusd,
+            overrun_nusd=self.overrun_nusd,
+            in_flight_nusd=self.expected_cost_nusd if stands else 0,
+        )
+
+    def settled(self, billing: Billing, bill: Bill | None, cost_nusd: int) -> Outcome:
+        """The outcome with this cost booked, and the rest of the hold let go."""
+        let_go_nusd = max(self.let_go_nusd, self.hold_nusd - cost_nusd)
+        return replace(self, billing=billing, bill=bill, cost_nusd=cost_nusd, let_go_nusd=let_go_nusd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +129,29 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Booking:
+    """What one decision counts for in a window, all in nano-USD. `stands`: its hold has not been settled."""
+
+    stands: bool
+    held_nusd: int = 0
+    spent_nusd: int = 0
+    overrun_nusd: int = 0
+    in_flight_nusd: int = 0
+
+    def less(self, written_off_nusd: int) -> Booking:
+        """What it counts for after a reset had written off this much of its cost.
+
+        A reset gives all of its money away: what the cost grows beyond that is not covered by anything.
+        """
+        if not written_off_nusd:
+            return self
+        left_nusd = max(0, self.spent_nusd - written_off_nusd)
+        return replace(self, spent_nusd=left_nusd, overrun_nusd=left_nusd)
+
+
+@dataclass(frozen=True, slots=True)
 class MoneyChange:
-    """What a transition adds to the window's counters, all in nano-USD."""
+    """What a transition adds to a window's counters, all in nano-USD."""
 
     held_nusd: int = 0
     spent_nusd: int = 0
@@ -116,11 +161,10 @@ class MoneyChange:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The outcome after a feedback or expiry, with its status and its effect on the window."""
+    """The outcome after a feedback or expiry, with its status."""
 
     outcome: Outcome
     status: FeedbackStatus
-    money: MoneyChange = field(default_factory=MoneyChange)
 
     @property
     def changed(self) -> bool:
@@ -140,7 +184,7 @@ def apply_feedback(before: Outcome, feedback: Feedback) -> Transition:
         return Transition(before, status)
     if feedback.idempotency_key:
         after = replace(after, idempotency_keys=after.idempotency_keys | {feedback.idempotency_key})
-    return Transition(after, status, money_between(before, after))
+    return Transition(after, status)
 
 
 def expire(before: Outcome) -> Transition:
@@ -148,18 +192,16 @@ def expire(before: Outcome) -> Transition:
     if before.billing is not Billing.HELD:
         return Transition(before, FeedbackStatus.DUPLICATE)
     charged_nusd = before.hold_nusd if before.expiry_charges else 0
-    after = replace(before, billing=Billing.EXPIRED, cost_nusd=charged_nusd)
-    return Transition(after, FeedbackStatus.APPLIED, money_between(before, after))
+    return Transition(before.settled(Billing.EXPIRED, None, charged_nusd), FeedbackStatus.APPLIED)
 
 
-def money_between(before: Outcome, after: Outcome) -> MoneyChange:
-    """Difference of what two outcomes of one decision mean for its window."""
-    was_held, is_held = before.billing is Billing.HELD, after.billing is Billing.HELD
+def money_between(before: Booking, after: Booking) -> MoneyChange:
+    """Difference of what two outcomes of one decision count for in a window."""
     return MoneyChange(
         held_nusd=after.held_nusd - before.held_nusd,
-        spent_nusd=after.cost_nusd - before.cost_nusd,
+        spent_nusd=after.spent_nusd - before.spent_nusd,
         overrun_nusd=after.overrun_nusd - before.overrun_nusd,
-        in_flight_nusd=after.expected_cost_nusd * (is_held - was_held),
+        in_flight_nusd=after.in_flight_nusd - before.in_flight_nusd,
     )
 
 
@@ -170,12 +212,8 @@ def _apply_bill(before: Outcome, feedback: Feedback) -> tuple[Outcome, FeedbackS
     if settled and not feedback.correct:
         return before, FeedbackStatus.DUPLICATE
     bill = feedback.bill
-    after = replace(
-        before,
-        billing=Billing.CANCELLED if bill is None else Billing.BILLED,
-        bill=bill,
-        cost_nusd=0 if bill is None else bill.cost_nusd,
-    )
+    billing = Billing.CANCELLED if bill is None else Billing.BILLED
+    after = before.settled(billing, bill, 0 if bill is None else bill.cost_nusd)
     return after, FeedbackStatus.CORRECTED if settled else FeedbackStatus.APPLIED
 
 

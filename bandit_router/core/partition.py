@@ -1,8 +1,9 @@
 """Partitions and decision ids.
 
-All keys of a tenant live in one partition, so that every atomic function touches one Redis Cluster slot. A decision
-id names its partition and the millisecond it was made in, so that any replica finds the record from the id alone and
-can tell a decision that has expired long ago from one that never was:
+All keys of a tenant live in one partition, so that every atomic function touches one Redis Cluster slot. Tenants under
+an organisation are named under it, ORGANISATION/TENANT, and live where it does: a hold checks all their budgets in one
+step. A decision id names its partition and the millisecond it was made in, so that any replica finds the record from
+the id alone and can tell a decision that has expired long ago from one that never was:
 
     p07-01jd3k9v2mz-<26 characters of entropy>
 """
@@ -22,8 +23,13 @@ _DECISION_ID = re.compile(r"p(\d{2})-([0-9a-f]{12})-([a-z2-7]{26})")
 
 
 def partition_of(tenant_id: str) -> int:
-    """Partition number in [0, PARTITION_COUNT) of a tenant."""
-    return zlib.crc32(tenant_id.encode()) % PARTITION_COUNT
+    """Partition number in [0, PARTITION_COUNT) of a tenant: that of the part of its id before the first '/'."""
+    return zlib.crc32(organisation_of(tenant_id).encode()) % PARTITION_COUNT
+
+
+def organisation_of(tenant_id: str) -> str:
+    """The only id that the tenant's parent can have; the tenant's own if it is named under nobody."""
+    return tenant_id.partition("/")[0]
 
 
 def partition_tag(partition: int) -> str:

@@ -42,6 +42,8 @@ def encode_pool_state(state: PoolState, sections: Sequence[Section] = SECTIONS) 
         "positions": state.positions,
         "arms": arm_rows(state.arms),
     }
+    if state.generation:
+        fields["generation"] = state.generation
     if packed:
         fields["sections"] = [[section.name, section.version, len(data)] for section, data in packed]
     header = json.dumps(fields, separators=(",", ":")).encode()
@@ -65,6 +67,7 @@ def decode_pool_state(data: bytes, sections: Sequence[Section] = SECTIONS) -> Po
     arms, rest = unpack_arms(rows, rest, dimension)
     positions = {int(partition): entry_id for partition, entry_id in header["positions"].items()}
     state = PoolState(dimension, arms, positions, header["version"], header["events"], header["projection"])
+    state.generation = header.get("generation", 0)
     _unpack_sections(state, header.get("sections", ()), rest, sections)
     return state
 

@@ -29,6 +29,7 @@ class PoolState:
     `arms`, `recency` and `bills` are over all tenants that share what they teach: sums of everything, of the latest
     rewards, and of how bills compare with what was expected of them; `examples`: the latest single outcomes, as many as
     the pool's learner asks for (`Examples.resize`). `tenants`: what each tenant has contributed, or kept to itself.
+    `generation` is the pool's: decisions of another pool that had its name are none of its own.
     """
 
     dimension: int
@@ -41,6 +42,7 @@ class PoolState:
     recency: Recency = field(default_factory=Recency)
     bills: dict[str, BillSums] = field(default_factory=dict)
     tenants: Tenants = field(default_factory=Tenants)
+    generation: int = 0
 
     @property
     def rewards(self) -> int:
@@ -61,11 +63,12 @@ class PoolState:
             self.recency.copy(),
             dict(self.bills),
             self.tenants.copy(),
+            self.generation,
         )
 
 
 class MismatchedContext(ValueError):
-    """An event's context has another length, or was made by another projection, than the pool's state knows."""
+    """An event's context has another length, or comes from another projection or pool, than the state knows."""
 
 
 def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome) -> None:
@@ -75,6 +78,8 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
         raise MismatchedContext(f"context has {len(x)} coordinates, the pool {state.dimension}")
     if decision.projection_version != state.projection_version:
         raise MismatchedContext(f"projection {decision.projection_version}, the pool's is {state.projection_version}")
+    if decision.pool_generation not in (0, state.generation):  # the first schema had none
+        raise MismatchedContext(f"generation {decision.pool_generation}, the pool's is {state.generation}")
     for book in _books(state, decision):
         _enter(book, x, decision, before, after)
     if state.examples.capacity and before.reward != after.reward and not decision.isolated:

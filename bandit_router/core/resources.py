@@ -69,7 +69,10 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A named set of arms with one learner. `dimension` is that of the projected embedding part of the context."""
+    """A named set of arms with one learner. `dimension` is that of the projected embedding part of the context.
+
+    `generation` is the catalog version at which the pool was made: another pool of the same id has another one.
+    """
 
     pool_id: str
     encoder_id: str = "static"
@@ -84,11 +87,12 @@ class Pool:
     default_reward: float | None = None
     default_reward_deadline_s: float = 0.0
     learning_frozen: bool = False
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How a tenant's budget periods are cut. `start_day`: ISO weekday 1..7 (WEEK) or day of month 1..28 (MONTH)."""
+    """How a tenant's budget periods are cut. `start_day`: ISO weekday 1..7 (WEEK) or day of month 1..31 (MONTH)."""
 
     kind: WindowKind = WindowKind.FIXED
     time_zone: str = "UTC"
@@ -98,7 +102,12 @@ class WindowRule:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A budget account. The limit in force lives in the ledger; `limit_nusd` here is the limit it was created with."""
+    """A budget account. The limit in force lives in the ledger; `limit_nusd` here is the limit it was created with.
+
+    `parent_tenant_id`: the organisation whose budget must pay as well ('' for none). `session_cap_nusd`: most money of
+    one session (0: no cap). `alert_percents`: shares of the limit that are told of when they are reached.
+    `generation` is the catalog version at which the tenant was made: another tenant of the same id has another one.
+    """
 
     tenant_id: str
     pool_id: str
@@ -114,3 +123,7 @@ class Tenant:
     fallback_arm_id: str = ""
     isolated: bool = False
     shadow: bool = False
+    parent_tenant_id: str = ""
+    session_cap_nusd: int = 0
+    alert_percents: tuple[int, ...] = ()
+    generation: int = 0

@@ -5,10 +5,14 @@ windows neither overlap nor leave a gap: a boundary that the clocks show twice i
 is the instant at which they skip it. An hour window is an hour of the zone's clock; where two local hours bear the
 same name (clocks set back) they are two windows, and where the clocks move by half an hour (Lord Howe) the one that is
 cut off by the change lasts half an hour.
+
+A month from day 29, 30 or 31 begins on its last day where it has no such day, so months never skip one another and
+each has one window: from the 31st, the window after 31 January begins on 28 (or 29) February, the next on 31 March.
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -23,11 +27,33 @@ MAX_RULES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One budget period: [start_ms, end_ms) in Unix milliseconds; a fixed total has no end and no predecessor."""
+    """One budget period: [start_ms, end_ms) in Unix milliseconds; a fixed total has no end and no predecessor.
+
+    Windows of different kinds may start at the same instant: `name` tells them apart. `ordinal` counts the windows of
+    one rule: consecutive ones differ by one (hours that the clocks cut in two may share one).
+    """
 
     start_ms: int
     end_ms: int | None = None
     previous_start_ms: int | None = None
+    kind: WindowKind = WindowKind.FIXED
+    ordinal: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the window is called among those of its account, such as 'day:1774738800000'."""
+        return f"{self.kind.value}:{self.start_ms}"
+
+    @property
+    def previous_name(self) -> str | None:
+        """Name of the window before, or None if there can be none."""
+        return None if self.previous_start_ms is None else f"{self.kind.value}:{self.previous_start_ms}"
+
+    @classmethod
+    def named(cls, name: str) -> Window:
+        """The window of that name, its end unknown. Names of the first schema are the start alone."""
+        kind, _, start_ms = name.rpartition(":")
+        return cls(int(start_ms), kind=WindowKind(kind or WindowKind.FIXED))
 
     def contains(self, now_ms: int) -> bool:
         """Whether the instant belongs to this period."""
@@ -41,7 +67,16 @@ def window_at(rule: WindowRule, now_ms: int) -> Window:
     bounds = _hour_bounds if rule.kind is WindowKind.HOUR else _calendar_bounds
     start_ms, end_ms = bounds(rule, now_ms)
     previous_start_ms, _ = bounds(rule, start_ms - 1)
-    return Window(start_ms=start_ms, end_ms=end_ms, previous_start_ms=previous_start_ms)
+    ordinal = _ordinal(rule, _local(rule, start_ms), start_ms)
+    return Window(start_ms, end_ms, previous_start_ms, rule.kind, ordinal)
+
+
+def _ordinal(rule: WindowRule, start: datetime, start_ms: int) -> int:
+    if rule.kind is WindowKind.HOUR:
+        return start_ms // HOUR_MS
+    if rule.kind is WindowKind.MONTH:
+        return start.year * 12 + start.month
+    return start.toordinal() if rule.kind is WindowKind.DAY else start.toordinal() // 7
 
 
 class Windows:
@@ -110,14 +145,20 @@ def _calendar_start(rule: WindowRule, local: datetime) -> datetime:
         return midnight
     if rule.kind is WindowKind.WEEK:
         return midnight - timedelta(days=(midnight.isoweekday() - rule.start_day) % 7)
-    if midnight.day < rule.start_day:
+    if midnight.day < _start_day(rule, midnight):
         midnight = midnight.replace(day=1) - timedelta(days=1)
-    return midnight.replace(day=rule.start_day)
+    return midnight.replace(day=_start_day(rule, midnight))
+
+
+def _start_day(rule: WindowRule, month: datetime) -> int:
+    """Day on which the window of this month begins: its last one if it has no `start_day`."""
+    return min(rule.start_day, monthrange(month.year, month.month)[1])
 
 
 def _next_start(rule: WindowRule, start: datetime) -> datetime:
     if rule.kind is WindowKind.MONTH:
-        return (start.replace(day=1) + timedelta(days=32)).replace(day=rule.start_day)
+        following = start.replace(day=1) + timedelta(days=32)
+        return following.replace(day=_start_day(rule, following))
     return start + timedelta(days=1 if rule.kind is WindowKind.DAY else 7)
 
 

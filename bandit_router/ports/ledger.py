@@ -1,8 +1,8 @@
-"""The ledger: tenants' money, decision records, and the two atomic functions that change them.
+"""The ledger: tenants' money, decision records, and the atomic functions that change them.
 
 Every method is atomic and durable when it returns. A store that cannot be reached in time raises StoreUnavailable;
-whether an interrupted call took effect is then unknown, and repeating it is safe (holds are idempotent by decision
-and request id, commits by revision).
+whether an interrupted call took effect is then unknown, and repeating it is safe: holds are idempotent by decision and
+request id, commits by revision, edits by their id, and accounts are opened and closed by generation.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bandit_router.core.budget import Account, BudgetEditKind
+from bandit_router.core.budget import Account, BudgetEditKind, Charge, session_window
 from bandit_router.core.budget_policies.protocol import PriceMark
-from bandit_router.core.outcomes import MoneyChange
+from bandit_router.core.outcomes import Booking
 from bandit_router.core.windows import Window
 
 
@@ -35,10 +35,34 @@ class BudgetState:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """One account that a hold must fit, in its present window: the tenant's, its parent's, or that of a session.
+
+    `shadow`: count, never refuse. `alert_percents`, ascending: shares of the limit to tell of when held and spent money
+    reach them. A session's level has its id and its cap; it lives in the tenant's account, opens by itself, and is
+    forgotten when the records of its decisions are.
+    """
+
+    account_id: str
+    window: Window
+    carry_over: bool = False
+    shadow: bool = False
+    alert_percents: tuple[int, ...] = ()
+    session_id: str = ""
+    cap_nusd: int = 0
+
+    @property
+    def charge(self) -> Charge:
+        """What a decision's record keeps of this level."""
+        return Charge(self.account_id, session_window(self.session_id) if self.session_id else self.window.name)
+
+
+@dataclass(frozen=True, slots=True)
 class HoldRequest:
     """One decision to record. `decision` and `outcome` are encoded records, `context` packed float32.
 
-    `request_id` may be empty: then nothing makes a repeated request find this decision. `shadow`: count, never refuse.
+    `levels`: every account that must have the money, the tenant's own first, all in one partition.
+    `request_id` may be empty: then nothing makes a repeated request find this decision.
     `keep_ms`: how long the record outlives `deadline_ms` or its settlement, whichever is later; a record whose hold
     stands is kept without limit, since forgetting it would lock its money up for good.
     """
@@ -46,22 +70,21 @@ class HoldRequest:
     tenant_id: str
     decision_id: str
     request_id: str
-    window: Window
-    carry_over: bool
+    levels: tuple[Level, ...]
     hold_nusd: int
     expected_cost_nusd: int
+    held_ms: int
     deadline_ms: int
     keep_ms: int
     decision: bytes
     outcome: bytes
     context: bytes
     price: PriceMark
-    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionRecord:
-    """A stored decision. `free_nusd` was free just before its hold; `revision` counts commits from 0."""
+    """A stored decision. `free_nusd` could be held just before its hold; `revision` counts commits from 0."""
 
     decision: bytes
     outcome: bytes
@@ -70,11 +93,29 @@ class DecisionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetAlert:
+    """Held and spent money of an account's window has reached a share of its limit: told once a window.
+
+    An edit of the budget makes ready again what the account then no longer reaches.
+    """
+
+    account_id: str
+    percent: int
+    budget: BudgetState
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
-    """The hold was placed and the decision recorded; `budget` is after it."""
+    """The hold was placed and the decision recorded; `budgets` are those of all levels after it."""
 
     record: DecisionRecord
-    budget: BudgetState
+    budgets: tuple[BudgetState, ...]
+    alerts: tuple[BudgetAlert, ...] = ()
+
+    @property
+    def budget(self) -> BudgetState:
+        """The tenant's own."""
+        return self.budgets[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +123,30 @@ class AlreadyDecided:
     """This request (or decision) id has its decision already; nothing was changed."""
 
     record: DecisionRecord
-    budget: BudgetState
+    budgets: tuple[BudgetState, ...]
+
+    @property
+    def budget(self) -> BudgetState:
+        """The tenant's own."""
+        return self.budgets[0]
 
 
 @dataclass(frozen=True, slots=True)
 class DoesNotFit:
-    """The hold exceeds what is free; nothing was changed."""
+    """The hold exceeds what is free on one of its levels; nothing was changed (but alerts are taken note of).
 
-    budget: BudgetState
+    `free_nusd`: the largest hold that would have been placed; `short`: index of the level that has no more.
+    """
+
+    budgets: tuple[BudgetState, ...]
+    free_nusd: int
+    short: int = 0
+    alerts: tuple[BudgetAlert, ...] = ()
+
+    @property
+    def budget(self) -> BudgetState:
+        """The tenant's own."""
+        return self.budgets[0]
 
 
 HoldResult = Held | AlreadyDecided | DoesNotFit
@@ -99,24 +156,34 @@ HoldResult = Held | AlreadyDecided | DoesNotFit
 class OutcomeCommit:
     """A transition to make durable: outcome, money and event together, if `revision` is still the record's.
 
-    `settled`: the hold no longer stands afterwards (the decision leaves the expiry queue).
+    `was` and `now`: what the decision counted for before and counts for after, in each of its `charges`; what a reset
+    has written off meanwhile, the ledger leaves out. `settled`: the hold no longer stands afterwards (the decision
+    leaves the expiry queue).
     """
 
     tenant_id: str
     pool_id: str
     decision_id: str
-    window_start_ms: int
+    charges: tuple[Charge, ...]
     revision: int
     before: bytes
     after: bytes
-    money: MoneyChange
-    settled: bool
+    was: Booking
+    now: Booking
     recorded_ms: int
+
+    @property
+    def settled(self) -> bool:
+        """Whether this ends the hold."""
+        return self.was.stands and not self.now.stands
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetEdit:
-    """An audited change of a tenant's budget; `amount_nusd` is the new limit or the grant (unused by a reset)."""
+    """An audited change of a tenant's budget; `amount_nusd` is the new limit or the grant (unused by a reset).
+
+    `edit_id`, if not empty, makes a repetition harmless for EDIT_KEEP_MS: an edit whose id was seen changes nothing.
+    """
 
     tenant_id: str
     kind: BudgetEditKind
@@ -124,11 +191,16 @@ class BudgetEdit:
     reason: str
     actor: str
     edited_ms: int
+    edit_id: str = ""
+
+
+class EditIdTaken(Exception):
+    """The id belongs to another edit, of another kind or amount."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of a tenant's budget audit trail, with the account before and after."""
+    """One line of a tenant's budget audit trail, with the account before and after. Edit ids are not kept."""
 
     entry_id: str
     edit: BudgetEdit
@@ -148,15 +220,18 @@ class DueDecision:
 class Ledger(Protocol):
     """Accounts, holds, decision records and their outcomes."""
 
-    async def open_account(self, tenant_id: str, limit_nusd: int) -> None:
-        """Make the tenant known with its base limit; an account that exists is left as it is. Raises LimitError."""
+    async def open_account(self, tenant_id: str, limit_nusd: int, generation: int) -> None:
+        """Make the tenant known with its base limit, unless it has an account of this or a later generation.
+
+        One of an earlier generation, left by a deletion that was cut short, is closed. Raises LimitError.
+        """
         ...
 
-    async def close_account(self, tenant_id: str) -> None:
-        """Forget the tenant's account, windows, audit trail and contexts.
+    async def close_account(self, tenant_id: str, generation: int) -> None:
+        """Forget the tenant's account, windows, audit trail and contexts, unless it is of a later generation.
 
-        Decision records live out their time; committing one then moves no money (the state returned is that of an
-        account with limit 0), also when the tenant has been opened again.
+        Decision records live out their time; committing one then moves no money in this account (the state returned is
+        that of an account with limit 0), also when the tenant has been opened again.
         """
         ...
 
@@ -164,8 +239,12 @@ class Ledger(Protocol):
         """The limit that the tenant's next windows open with. Raises AccountMissing."""
         ...
 
+    async def generation(self, tenant_id: str) -> int:
+        """The generation of the tenant's account. Raises AccountMissing."""
+        ...
+
     async def hold(self, request: HoldRequest) -> HoldResult:
-        """Check the window, set the hold and store the record: one atomic step. Raises AccountMissing."""
+        """Check all levels, set the hold on each and store the record: one atomic step. Raises AccountMissing."""
         ...
 
     async def read(self, tenant_id: str, decision_id: str) -> DecisionRecord | None:
@@ -177,23 +256,30 @@ class Ledger(Protocol):
         ...
 
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
-        """Store the outcome, move the money and append the joined event; None if the revision has moved on."""
+        """Store the outcome, move the money on all levels and append the joined event; the tenant's own budget.
+
+        None if the revision has moved on.
+        """
         ...
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """At most `limit` decisions past their deadline whose hold stands, earliest first per partition."""
         ...
 
-    async def budget(self, tenant_id: str, window: Window, *, carry_over: bool) -> BudgetState:
-        """The window's state; one that no decision has opened is shown as it would open. Raises AccountMissing.
+    async def budget(self, level: Level) -> BudgetState:
+        """The state of a level's window; one that no decision has opened is shown as it would open.
 
-        With carry-over a window opens with what the one before has left; an idle one before, never opened, has left
-        its whole base limit, except before the tenant's first window: there was no budget yet.
+        With carry-over a window opens with what the one opened last before has left, and with the whole base limit of
+        each idle one in between; with nothing from before the account's first window of its kind: there was no budget
+        yet. Raises AccountMissing.
         """
         ...
 
-    async def edit_budget(self, edit: BudgetEdit, window: Window, *, carry_over: bool) -> BudgetState:
-        """Apply and audit an edit; SET_LIMIT also sets the base limit. Raises AccountMissing, LimitError."""
+    async def edit_budget(self, edit: BudgetEdit, level: Level) -> BudgetState:
+        """Apply and audit an edit of the level's window; SET_LIMIT also sets the base limit.
+
+        Raises AccountMissing, LimitError, EditIdTaken.
+        """
         ...
 
     async def audit(self, tenant_id: str, *, after_id: str, limit: int) -> Sequence[AuditEntry]:
@@ -210,3 +296,6 @@ RECENT_CONTEXTS = 256
 
 AUDIT_ENTRIES = 10_000
 """Length of a tenant's budget audit trail; older entries are dropped."""
+
+EDIT_KEEP_MS = 7 * 24 * 3_600_000
+"""How long an edit's id is remembered."""

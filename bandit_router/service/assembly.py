@@ -110,7 +110,6 @@ def assemble(
     contexts = ContextBuilder(directory, encoders, observer)
     pacer = Pacer(store.ledger)
     outages = Outages(ledger=store.ledger, observer=observer)
-    owner = entropy.token_bytes(8).hex()
     return Services(
         route=RouteService(
             directory=directory,
@@ -121,6 +120,7 @@ def assemble(
             clock=clock,
             entropy=entropy,
             outages=outages,
+            observer=observer,
         ),
         feedback=FeedbackService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
         admin=_administer(store, directory, models, pacer, encoders),
@@ -130,7 +130,7 @@ def assemble(
         priors=PriorService(catalog=store.catalog, directory=directory, encoders=encoders),
         archives=ArchiveService(archive, clock, observer),
         learner=Learner(
-            owner=owner,
+            owner=entropy.token_bytes(8).hex(),
             directory=directory,
             models=models,
             events=store.events,

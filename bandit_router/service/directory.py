@@ -18,13 +18,7 @@ from bandit_router.core.prior_codec import decode_prior
 from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.ports.catalog import Catalog, Document, Kind
-from bandit_router.service.documents import (
-    decode_arm,
-    decode_pool,
-    decode_projection,
-    decode_tenant,
-    split_arm_key,
-)
+from bandit_router.service.documents import decode_projection, read_arm, read_pool, read_tenant, split_arm_key
 
 _PAGE = 500
 
@@ -110,6 +104,10 @@ class Directory:
         """Ids of the tenants known that point at the pool."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.pool_id == pool_id))
 
+    def children_of(self, tenant_id: str) -> tuple[str, ...]:
+        """Ids of the tenants known whose parent this one is."""
+        return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.parent_tenant_id == tenant_id))
+
     async def _list(self, kind: Kind) -> list[Document]:
         documents: list[Document] = []
         after = ""
@@ -121,17 +119,17 @@ class Directory:
     def _take(self, documents: Iterable[Document]) -> None:
         for document in documents:
             if document.kind is Kind.TENANT:
-                self._tenants[document.key] = decode_tenant(document.body)
+                self._tenants[document.key] = read_tenant(document)
                 continue
             pool_id, arm_id = split_arm_key(document.key)
             if document.kind is Kind.POOL:
-                self._pools[pool_id] = decode_pool(document.body)
+                self._pools[pool_id] = read_pool(document)
             elif document.kind is Kind.PROJECTION:
                 self._projections[pool_id] = decode_projection(document.body)
             elif document.kind is Kind.PRIOR:
                 self._priors[pool_id] = decode_prior(document.body)
             else:
-                self._arms[pool_id][arm_id] = decode_arm(document.body)
+                self._arms[pool_id][arm_id] = read_arm(document)
             self._revisions[pool_id] += 1
 
     def _drop(self, kind: Kind, key: str) -> None:

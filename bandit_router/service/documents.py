@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -24,8 +24,10 @@ from bandit_router.core.resources import (
     WindowKind,
     WindowRule,
 )
+from bandit_router.ports.catalog import Document
 
 _R = TypeVar("_R", Pool, Arm, Tenant, TokenPrices, WindowRule)
+_Named = TypeVar("_Named", Pool, Arm, Tenant)
 _TENANT_ENUMS = {"hold_policy": HoldPolicy, "expiry_policy": ExpiryPolicy, "outage_policy": OutagePolicy}
 
 
@@ -51,10 +53,33 @@ def decode_arm(body: bytes) -> Arm:
 def decode_tenant(body: bytes) -> Tenant:
     """Inverse of `encode_resource` for a tenant."""
     doc = _known(Tenant, json.loads(body))
+    doc["alert_percents"] = tuple(doc.get("alert_percents", ()))
     if "window" in doc:
         window = _known(WindowRule, doc["window"])
         doc["window"] = WindowRule(**_with_enums(window, {"kind": WindowKind}))
     return Tenant(**_with_enums(doc, _TENANT_ENUMS))
+
+
+def with_generation(resource: _Named, document: Document) -> _Named:
+    """The resource as made by this document, unless it was made before: a document never replaced has made it."""
+    if isinstance(resource, Arm):
+        return resource
+    return resource if resource.generation else replace(resource, generation=document.version)
+
+
+def read_pool(document: Document) -> Pool:
+    """The pool of a document, with its generation."""
+    return with_generation(decode_pool(document.body), document)
+
+
+def read_tenant(document: Document) -> Tenant:
+    """The tenant of a document, with its generation."""
+    return with_generation(decode_tenant(document.body), document)
+
+
+def read_arm(document: Document) -> Arm:
+    """The arm of a document."""
+    return decode_arm(document.body)
 
 
 def encode_projection(projection: Projection) -> bytes:

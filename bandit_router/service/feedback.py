@@ -35,7 +35,7 @@ from bandit_router.service.directory import Directory
 from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
 from bandit_router.service.outages import may_be_unwritten
 from bandit_router.service.pacing import Pacer
-from bandit_router.service.route import KEEP_RECORDS_MS, charged_window
+from bandit_router.service.route import KEEP_RECORDS_MS, charged_level
 
 MAX_COMMITS = 32
 """Attempts to commit one report; each failure means that another report on the same decision went through."""
@@ -109,8 +109,7 @@ class FeedbackService:
         raise DecisionNotFound(request.decision_id)
 
     async def _budget(self, tenant: Tenant, decision: Decision) -> BudgetState:
-        window = charged_window(tenant, decision)
-        return await self._ledger.budget(tenant.tenant_id, window, carry_over=tenant.window.carry_over)
+        return await self._ledger.budget(charged_level(tenant, decision))
 
 
 def make_commit(
@@ -121,12 +120,12 @@ def make_commit(
         tenant_id=decision.tenant_id,
         pool_id=decision.pool_id,
         decision_id=decision.decision_id,
-        window_start_ms=decision.window_start_ms,
+        charges=decision.charges,
         revision=record.revision,
         before=record.outcome,
         after=encode_outcome(transition.outcome),
-        money=transition.money,
-        settled=before.billing is Billing.HELD and transition.outcome.billing is not Billing.HELD,
+        was=before.booking,
+        now=transition.outcome.booking,
         recorded_ms=recorded_ms,
     )
 

@@ -30,22 +30,25 @@ from bandit_router.service.directory import Directory
 
 def empty_state(pool: Pool) -> PoolState:
     """The state of a pool that has learned nothing."""
-    return PoolState(dimension=context_dimension(pool.dimension, len(pool.features)))
+    return PoolState(dimension=context_dimension(pool.dimension, len(pool.features)), generation=pool.generation)
 
 
 def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolState) -> PoolState:
     """The state, or an empty one at its place in the log if it was learned in other coordinates than the pool's now.
 
     What was learned through another projection, or by a pool of another shape, means nothing in these; what was spent
-    does.
+    does. What another pool has learned that had this one's id before means nothing at all.
     """
     version = 0 if projection is None else projection.version
     fresh = empty_state(pool)
-    if (state.projection_version, state.dimension) == (version, fresh.dimension):
+    state.generation = state.generation or fresh.generation  # the first schema had none
+    place = (state.projection_version, state.dimension, state.generation)
+    if place == (version, fresh.dimension, fresh.generation):
         return state
     fresh.projection_version = version
     fresh.positions, fresh.version, fresh.events = state.positions, state.version, state.events
-    fresh.bills = {arm_id: BillSums(spent_nusd=sums.spent_nusd) for arm_id, sums in state.bills.items()}
+    if state.generation == fresh.generation:
+        fresh.bills = {arm_id: BillSums(spent_nusd=sums.spent_nusd) for arm_id, sums in state.bills.items()}
     return fresh
 
 
@@ -185,7 +188,8 @@ class Models:
     def _knows(self, pool: Pool) -> bool:
         """Whether there is a state for this pool, and not for another one of the same name before it."""
         state = self._states.get(pool.pool_id)
-        return state is not None and state.dimension == empty_state(pool).dimension
+        fresh = empty_state(pool)
+        return state is not None and state.dimension == fresh.dimension and state.generation in (0, fresh.generation)
 
     def _state(self, pool: Pool) -> PoolState:
         return in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])

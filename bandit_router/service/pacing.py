@@ -22,8 +22,7 @@ from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query, costs_usd
 from bandit_router.core.context import Context
 from bandit_router.core.resources import Tenant
-from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger
+from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger, Level
 from bandit_router.service.models import ServedPool
 
 FORECAST_MS = 5_000
@@ -72,7 +71,7 @@ class Pacer:
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
 
     async def price(
-        self, tenant: Tenant, window: Window, served: ServedPool, query: Query, *, now_ms: int, rehearse: bool = False
+        self, tenant: Tenant, level: Level, served: ServedPool, query: Query, *, now_ms: int, rehearse: bool = False
     ) -> PriceMark:
         """The mark of the price in force for this decision, re-solved if it is due; a rehearsal leaves no trace.
 
@@ -82,8 +81,8 @@ class Pacer:
         if policy.solve_every == 0 or served.model.has_fixed_shares or not served.has_live_arms:
             return PriceMark(0.0, 0, served.model.version)
         pace = self._paces.get(tenant.tenant_id)
-        if pace is None or pace.budget.window.start_ms != window.start_ms:
-            pace = await self._load(tenant, window, pace, revision=served.revision, now_ms=now_ms)
+        if pace is None or pace.budget.window.name != level.window.name:
+            pace = await self._load(tenant, level, pace, revision=served.revision, now_ms=now_ms)
         self._paces.move_to_end(tenant.tenant_id)
         if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
             return pace.mark
@@ -104,7 +103,7 @@ class Pacer:
     def observe(self, tenant_id: str, budget: BudgetState) -> None:
         """The window's account as just seen in the store; one from before the last decision seen is old news."""
         pace = self._paces.get(tenant_id)
-        if pace is None or pace.budget.window.start_ms != budget.window.start_ms:
+        if pace is None or pace.budget.window.name != budget.window.name:
             return
         if budget.account.decisions >= pace.budget.account.decisions:
             pace.budget = budget
@@ -118,8 +117,8 @@ class Pacer:
         """Drop a tenant; its state is read afresh if it comes back."""
         self._paces.pop(tenant_id, None)
 
-    async def _load(self, tenant: Tenant, window: Window, known: _Pace | None, *, revision: int, now_ms: int) -> _Pace:
-        budget = await self._ledger.budget(tenant.tenant_id, window, carry_over=tenant.window.carry_over)
+    async def _load(self, tenant: Tenant, level: Level, known: _Pace | None, *, revision: int, now_ms: int) -> _Pace:
+        budget = await self._ledger.budget(level)
         if known is None:
             packed = await self._ledger.recent_contexts(tenant.tenant_id)
             recent = deque((Sample.unpack(data) for data in packed), maxlen=RECENT_CONTEXTS)

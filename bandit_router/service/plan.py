@@ -10,19 +10,19 @@ from bandit_router.core.choice import Query, candidates, draw_reason, quote_arms
 from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
 from bandit_router.core.draw import uniform
 from bandit_router.core.resources import HoldPolicy, Tenant
-from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import Level
 from bandit_router.service.models import ServedPool
 from bandit_router.service.pacing import Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """One request, encoded, quoted and priced, for one tenant window."""
+    """One request, encoded, quoted and priced, for the present windows of the accounts that pay."""
 
     decision_id: str
     request_id: str
     tenant: Tenant
-    window: Window
+    levels: tuple[Level, ...]
     served: ServedPool
     query: Query
     projection_version: int
@@ -97,10 +97,12 @@ class Plan:
             reason=reason,
             decided_ms=self.decided_ms,
             deadline_ms=self.decided_ms + int(tenant.hold_ttl_s * 1000),
-            window_start_ms=self.window.start_ms,
+            window_start_ms=self.levels[0].window.start_ms,
             seed=served.pool.seed,
-            shadow=tenant.shadow or reason is Reason.FALLBACK,
+            shadow=reason is Reason.FALLBACK or all(level.shadow for level in self.levels),
             learned_bills=served.model.calibration.counts[position],
             baseline=served.baseline,
             isolated=tenant.isolated,
+            charges=tuple(level.charge for level in self.levels),
+            pool_generation=served.pool.generation,
         )

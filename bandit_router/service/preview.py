@@ -14,10 +14,10 @@ from bandit_router.core.errors import ResourceNotFound
 from bandit_router.core.money import nusd_to_usd
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import solve_price
-from bandit_router.core.windows import window_at
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.service.directory import Directory
+from bandit_router.service.levels import own_level
 from bandit_router.service.models import Models, ServedPool
 from bandit_router.service.pacing import Sample, build_reservoir, horizon_of
 
@@ -57,9 +57,8 @@ class PreviewService:
         tenant = await self._directory.tenant(tenant_id)
         served = await self._models.served_to(tenant)
         now_ms = self._clock.now_ms()
-        window = window_at(tenant.window, now_ms)
         try:
-            budget = await self._ledger.budget(tenant_id, window, carry_over=tenant.window.carry_over)
+            budget = await self._ledger.budget(own_level(tenant, now_ms))
         except AccountMissing:
             raise ResourceNotFound("tenant", tenant_id) from None
         samples = [Sample.unpack(data) for data in await self._ledger.recent_contexts(tenant_id)]

@@ -9,6 +9,7 @@ Where the store does not answer and the tenant fails open, the decision is made 
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from dataclasses import replace
 
 from bandit_router.core.budget import Account
 from bandit_router.core.budget_policies.protocol import PriceMark
@@ -20,7 +21,7 @@ from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibl
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.partition import ENTROPY_BYTES, make_decision_id
 from bandit_router.core.resources import ExpiryPolicy, OutagePolicy, Tenant
-from bandit_router.core.windows import Window, Windows, window_at
+from bandit_router.core.windows import Window, Windows
 from bandit_router.ports.clock import Clock, Entropy
 from bandit_router.ports.ledger import (
     AccountMissing,
@@ -29,10 +30,13 @@ from bandit_router.ports.ledger import (
     DoesNotFit,
     HoldRequest,
     Ledger,
+    Level,
     StoreUnavailable,
 )
+from bandit_router.ports.observer import Observer
 from bandit_router.service.contexts import ContextBuilder
 from bandit_router.service.directory import Directory
+from bandit_router.service.levels import levels_of, own_level, tell_alerts
 from bandit_router.service.messages import RouteReply, RouteRequest
 from bandit_router.service.models import Models, ServedPool
 from bandit_router.service.outages import Outages, within_patience
@@ -60,6 +64,7 @@ class RouteService:
         clock: Clock,
         entropy: Entropy,
         outages: Outages,
+        observer: Observer,
     ) -> None:
         self._directory = directory
         self._models = models
@@ -70,6 +75,7 @@ class RouteService:
         self._entropy = entropy
         self._outages = outages
         self._windows = Windows()
+        self._observer = observer
 
     async def route(self, request: RouteRequest) -> RouteReply:
         """Choose an arm, hold its money and record the decision. Raises RouterError; then nothing was held."""
@@ -77,8 +83,8 @@ class RouteService:
             return await self._decide_once(request)
         except StoreUnavailable as fault:
             raise StoreAway(str(fault)) from fault
-        except AccountMissing:
-            raise ResourceNotFound("tenant", request.tenant_id) from None
+        except AccountMissing as missing:
+            raise ResourceNotFound("tenant", str(missing)) from None
 
     async def _decide_once(self, request: RouteRequest) -> RouteReply:
         try:
@@ -111,9 +117,7 @@ class RouteService:
             if record is None:
                 return None
             decision = decode_decision(record.decision)
-            budget = await self._ledger.budget(
-                tenant.tenant_id, charged_window(tenant, decision), carry_over=tenant.window.carry_over
-            )
+            budget = await self._ledger.budget(charged_level(tenant, decision))
         except (AccountMissing, ResourceNotFound):
             return None
         return make_reply(decision, budget, free_nusd=record.free_nusd)
@@ -125,8 +129,8 @@ class RouteService:
         _check_arms(request, served)
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()
-        window = self._windows.at(tenant.window, now_ms)
-        solving = self._pacer.price(tenant, window, served, query, now_ms=now_ms, rehearse=request.dry_run)
+        levels = await self._levels(tenant, request, now_ms)
+        solving = self._pacer.price(tenant, levels[0], served, query, now_ms=now_ms, rehearse=request.dry_run)
         fails_open = tenant.outage_policy is OutagePolicy.FAIL_OPEN and not request.dry_run
         mark = await (self._price_or_latest(tenant, served, solving) if fails_open else solving)
         charge = parse_budget_policy(tenant.budget_policy).charge(mark)
@@ -134,7 +138,7 @@ class RouteService:
             decision_id=self._new_decision_id(tenant.tenant_id, now_ms),
             request_id=request.request_id,
             tenant=tenant,
-            window=window,
+            levels=levels,
             served=served,
             query=query,
             projection_version=projection_version,
@@ -158,6 +162,10 @@ class RouteService:
             latest = self._pacer.latest(tenant.tenant_id)
             return PriceMark(0.0, 0, served.model.version) if latest is None else latest[0]
 
+    async def _levels(self, tenant: Tenant, request: RouteRequest, now_ms: int) -> tuple[Level, ...]:
+        parent = await self._directory.tenant(tenant.parent_tenant_id) if tenant.parent_tenant_id else None
+        return levels_of(tenant, parent, session_id=request.session.session_id, now_ms=now_ms, find=self._windows.at)
+
     async def _place(self, plan: Plan, decision: Decision) -> RouteReply:
         fails_open = plan.tenant.outage_policy is OutagePolicy.FAIL_OPEN
         for _ in range(MAX_ROUNDS):
@@ -173,10 +181,11 @@ class RouteService:
                 earlier = decode_decision(result.record.decision)
                 return make_reply(earlier, result.budget, free_nusd=result.record.free_nusd)
             self._pacer.observe(plan.tenant.tenant_id, result.budget)
+            tell_alerts(self._observer, result.alerts)
             if not isinstance(result, DoesNotFit):
                 self._pacer.decided(plan.tenant.tenant_id, plan.sample)
                 return make_reply(decision, result.budget, free_nusd=result.record.free_nusd)
-            decision = self._next_draw(plan, decision, result.budget)
+            decision = self._next_draw(plan, decision, free_nusd=result.free_nusd, short=result.short)
         raise StoreAway(
             f"tenant {plan.tenant.tenant_id!r}: its money moved during {MAX_ROUNDS} draws", retry_after_s=0.1
         )
@@ -198,29 +207,36 @@ class RouteService:
     def _reply_without_store(self, decision: Decision) -> RouteReply:
         """The reply about a decision of an outage, with the budget as this replica saw it last."""
         latest = self._pacer.latest(decision.tenant_id)
-        budget = BudgetState(Window(decision.window_start_ms), Account(limit_nusd=0)) if latest is None else latest[1]
+        budget = (
+            BudgetState(Window.named(decision.charges[0].window), Account(limit_nusd=0))
+            if latest is None
+            else latest[1]
+        )
         return make_reply(decision, budget, free_nusd=budget.account.free_nusd)
 
     async def _rehearse(self, plan: Plan, decision: Decision) -> RouteReply:
         """The decision that a real call would get now, with nothing held or stored."""
-        carry_over = plan.tenant.window.carry_over
-        budget = await self._ledger.budget(plan.tenant.tenant_id, plan.window, carry_over=carry_over)
-        free_nusd = budget.account.free_nusd
-        if decision.hold_nusd > free_nusd and not decision.shadow:
-            decision = self._next_draw(plan, decision, budget)
-        return make_reply(decision, budget, free_nusd=free_nusd)
+        budgets = [await self._ledger.budget(level) for level in plan.levels]
+        free = [budget.account.free_nusd for budget in budgets]
+        refusing = [index for index, level in enumerate(plan.levels) if not level.shadow]
+        short = min(refusing, key=free.__getitem__, default=0)
+        if decision.hold_nusd > free[short] and not decision.shadow:
+            decision = self._next_draw(plan, decision, free_nusd=free[short], short=short)
+        return make_reply(decision, budgets[0], free_nusd=free[short])
 
-    def _next_draw(self, plan: Plan, decision: Decision, budget: BudgetState) -> Decision:
-        free_nusd = budget.account.free_nusd
+    def _next_draw(self, plan: Plan, decision: Decision, *, free_nusd: int, short: int) -> Decision:
+        """The arm drawn again over those that fit; `short`: index of the level that has no more."""
         redrawn = plan.redraw(decision, free_nusd=free_nusd) or plan.fallback()
         if redrawn is not None:
             return redrawn
-        end_ms = plan.window.end_ms
+        level = plan.levels[short]
+        end_ms = level.window.end_ms
         raise BudgetExhausted(
-            plan.tenant.tenant_id,
+            level.account_id,
             free_nusd=free_nusd,
             least_hold_nusd=min(plan.quotes[position].hold_nusd for position in candidates(plan.quotes)),
             retry_after_s=None if end_ms is None else (end_ms - plan.decided_ms) / 1000,
+            session_id=level.session_id,
         )
 
 
@@ -240,10 +256,12 @@ def exact_propensities(decision: Decision, *, free_nusd: int) -> dict[str, float
     return propensities_of(decision, last_round=last)
 
 
-def charged_window(tenant: Tenant, decision: Decision) -> Window:
-    """The window that the decision was charged to, also after the tenant's rule has changed."""
-    window = window_at(tenant.window, decision.decided_ms)
-    return window if window.start_ms == decision.window_start_ms else Window(start_ms=decision.window_start_ms)
+def charged_level(tenant: Tenant, decision: Decision) -> Level:
+    """The tenant's own window that the decision was charged to, also after the tenant's rule has changed."""
+    level = own_level(tenant, decision.decided_ms)
+    charge = decision.charges[0]
+    is_own = charge.window in (level.window.name, str(level.window.start_ms))
+    return level if is_own else replace(level, window=Window.named(charge.window), carry_over=False)
 
 
 def _feasible(plan: Plan) -> tuple[int, ...]:
@@ -264,18 +282,24 @@ def _hold_request(plan: Plan, decision: Decision) -> HoldRequest:
         tenant_id=tenant.tenant_id,
         decision_id=decision.decision_id,
         request_id=decision.request_id,
-        window=plan.window,
-        carry_over=tenant.window.carry_over,
+        levels=_as_asked(plan, decision),
         hold_nusd=quote.hold_nusd,
         expected_cost_nusd=quote.expected_cost_nusd,
+        held_ms=decision.decided_ms,
         deadline_ms=decision.deadline_ms,
         keep_ms=KEEP_RECORDS_MS,
         decision=encode_decision(decision),
         outcome=encode_outcome(outcome),
         context=plan.sample.pack(),
         price=plan.mark,
-        shadow=decision.shadow,
     )
+
+
+def _as_asked(plan: Plan, decision: Decision) -> tuple[Level, ...]:
+    """The levels of the hold: as they are, unless none may refuse it: a fallback at no cost, or made in an outage."""
+    if not decision.shadow:
+        return plan.levels
+    return tuple(replace(level, shadow=True) for level in plan.levels)
 
 
 def _check_input(request: RouteRequest) -> None:

@@ -13,6 +13,7 @@ from bandit_router.core.errors import FieldViolation, InvalidRequest
 from bandit_router.core.explorations.registry import parse_exploration
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.money import MAX_LIMIT_NUSD, MAX_PRICE_NUSD_PER_MTOK
+from bandit_router.core.partition import organisation_of
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind, WindowRule
 from bandit_router.core.spec import SpecError
 
@@ -20,7 +21,7 @@ ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 FEATURE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 MAX_OUTPUT_TOKENS = 10_000_000
 MAX_HOLD_TTL_S = 30 * 24 * 3600.0
-_LAST_START_DAY = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}
+_LAST_START_DAY = {WindowKind.WEEK: 7, WindowKind.MONTH: 31}
 
 
 class Violations:
@@ -106,8 +107,30 @@ def check_tenant(tenant: Tenant) -> None:
         "tenant.outage_allowance_nusd",
         "must be positive for a tenant that fails open",
     )
+    _check_parent(found, tenant)
+    found.require(
+        0 <= tenant.session_cap_nusd <= MAX_LIMIT_NUSD,
+        "tenant.session_cap_nusd",
+        f"must be in 0..{MAX_LIMIT_NUSD}, got {tenant.session_cap_nusd}",
+    )
+    percents = tenant.alert_percents
+    found.require(
+        list(percents) == sorted(set(percents)) and all(1 <= p <= 100 for p in percents),
+        "tenant.alert_percents",
+        f"must be distinct, ascending, in 1..100, got {list(percents)}",
+    )
     _check_window(found, tenant.window)
     found.done()
+
+
+def _check_parent(found: Violations, tenant: Tenant) -> None:
+    """A parent's budget lives in one partition with its tenants', which is why they are named under it."""
+    parent_id = tenant.parent_tenant_id
+    found.require(
+        not parent_id or (parent_id == organisation_of(tenant.tenant_id) != tenant.tenant_id),
+        "tenant.parent_tenant_id",
+        f"must be what comes before the first '/' of the tenant's id, got {parent_id!r} for {tenant.tenant_id!r}",
+    )
 
 
 def check_fallback(tenant: Tenant, arms: tuple[Arm, ...]) -> None:

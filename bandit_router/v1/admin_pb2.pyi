@@ -37,6 +37,8 @@ class _BudgetEditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Budget
     """GrantBudget."""
     BUDGET_EDIT_KIND_RESET: _BudgetEditKind.ValueType  # 3
     """ResetBudget."""
+    BUDGET_EDIT_KIND_ALERT: _BudgetEditKind.ValueType  # 4
+    """Not an edit: held and spent money reached one of the tenant's `alert_percents`."""
 
 class BudgetEditKind(_BudgetEditKind, metaclass=_BudgetEditKindEnumTypeWrapper):
     """A kind of change of a budget."""
@@ -49,6 +51,8 @@ BUDGET_EDIT_KIND_GRANT: BudgetEditKind.ValueType  # 2
 """GrantBudget."""
 BUDGET_EDIT_KIND_RESET: BudgetEditKind.ValueType  # 3
 """ResetBudget."""
+BUDGET_EDIT_KIND_ALERT: BudgetEditKind.ValueType  # 4
+"""Not an edit: held and spent money reached one of the tenant's `alert_percents`."""
 Global___BudgetEditKind: _TypeAlias = BudgetEditKind  # noqa: Y015
 
 class _PriorFormat:
@@ -822,6 +826,7 @@ class SetBudgetLimitRequest(_message.Message):
     LIMIT_NUSD_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     limit_nusd: _builtins.int
@@ -830,6 +835,10 @@ class SetBudgetLimitRequest(_message.Message):
     """Why; kept in the audit."""
     dry_run: _builtins.bool
     """True checks only."""
+    idempotency_key: _builtins.str
+    """Idempotency: an edit of this budget with a key seen in the last seven days is not made again, and the present
+    window is told. A key of an edit of another kind or amount: INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -837,12 +846,15 @@ class SetBudgetLimitRequest(_message.Message):
         limit_nusd: _builtins.int = ...,
         reason: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "limit_nusd", b"limit_nusd", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "limit_nusd", b"limit_nusd", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
 
 Global___SetBudgetLimitRequest: _TypeAlias = SetBudgetLimitRequest  # noqa: Y015
 
@@ -880,6 +892,7 @@ class GrantBudgetRequest(_message.Message):
     AMOUNT_NUSD_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     amount_nusd: _builtins.int
@@ -888,6 +901,10 @@ class GrantBudgetRequest(_message.Message):
     """Why; kept in the audit."""
     dry_run: _builtins.bool
     """True checks only."""
+    idempotency_key: _builtins.str
+    """Idempotency: an edit of this budget with a key seen in the last seven days is not made again, and the present
+    window is told. A key of an edit of another kind or amount: INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
@@ -895,12 +912,15 @@ class GrantBudgetRequest(_message.Message):
         amount_nusd: _builtins.int = ...,
         reason: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_nusd", b"amount_nusd", "dry_run", b"dry_run", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "amount_nusd", b"amount_nusd", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
 
 Global___GrantBudgetRequest: _TypeAlias = GrantBudgetRequest  # noqa: Y015
 
@@ -937,24 +957,32 @@ class ResetBudgetRequest(_message.Message):
     TENANT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     reason: _builtins.str
     """Why; kept in the audit."""
     dry_run: _builtins.bool
     """True checks only."""
+    idempotency_key: _builtins.str
+    """Idempotency: an edit of this budget with a key seen in the last seven days is not made again, and the present
+    window is told. A key of an edit of another kind or amount: INVALID_ARGUMENT.
+    """
     def __init__(
         self,
         *,
         tenant_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "dry_run", b"dry_run", "idempotency_key", b"idempotency_key", "reason", b"reason", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
 
 Global___ResetBudgetRequest: _TypeAlias = ResetBudgetRequest  # noqa: Y015
 
@@ -1062,9 +1090,9 @@ class BudgetAuditEntry(_message.Message):
     kind: Global___BudgetEditKind.ValueType
     """What was done."""
     amount_nusd: _builtins.int
-    """New limit or money granted, in nano-USD; 0 for a reset."""
+    """New limit or money granted, in nano-USD; 0 for a reset; the share of the limit in per cent for an alert."""
     reason: _builtins.str
-    """Why, as it was given."""
+    """Why, as it was given; empty for an alert."""
     actor: _builtins.str
     """Who did it: the name of the credential."""
     @_builtins.property

@@ -296,7 +296,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GrantBudget(self, request, context):
-        """Adds money to the present window only. Audited. Not idempotent: look at the audit before a retry.
+        """Adds money to the present window only. Audited. Safe to retry with an `idempotency_key`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

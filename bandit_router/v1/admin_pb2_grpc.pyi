@@ -67,7 +67,7 @@ class AdminServiceStub:
     SetBudgetLimit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SetBudgetLimitRequest, _admin_pb2.SetBudgetLimitResponse]
     """Sets the limit of the present window and of those to come; usage is kept. Audited."""
     GrantBudget: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GrantBudgetRequest, _admin_pb2.GrantBudgetResponse]
-    """Adds money to the present window only. Audited. Not idempotent: look at the audit before a retry."""
+    """Adds money to the present window only. Audited. Safe to retry with an `idempotency_key`."""
     ResetBudget: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ResetBudgetRequest, _admin_pb2.ResetBudgetResponse]
     """Writes off what the present window has spent; holds stand. Audited."""
     ListBudgetAudit: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListBudgetAuditRequest, _admin_pb2.ListBudgetAuditResponse]
@@ -134,7 +134,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     SetBudgetLimit: _aio.UnaryUnaryMultiCallable[_admin_pb2.SetBudgetLimitRequest, _admin_pb2.SetBudgetLimitResponse]  # type: ignore[assignment]
     """Sets the limit of the present window and of those to come; usage is kept. Audited."""
     GrantBudget: _aio.UnaryUnaryMultiCallable[_admin_pb2.GrantBudgetRequest, _admin_pb2.GrantBudgetResponse]  # type: ignore[assignment]
-    """Adds money to the present window only. Audited. Not idempotent: look at the audit before a retry."""
+    """Adds money to the present window only. Audited. Safe to retry with an `idempotency_key`."""
     ResetBudget: _aio.UnaryUnaryMultiCallable[_admin_pb2.ResetBudgetRequest, _admin_pb2.ResetBudgetResponse]  # type: ignore[assignment]
     """Writes off what the present window has spent; holds stand. Audited."""
     ListBudgetAudit: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListBudgetAuditRequest, _admin_pb2.ListBudgetAuditResponse]  # type: ignore[assignment]
@@ -294,7 +294,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.GrantBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.GrantBudgetResponse, _abc.Awaitable[_admin_pb2.GrantBudgetResponse]]:
-        """Adds money to the present window only. Audited. Not idempotent: look at the audit before a retry."""
+        """Adds money to the present window only. Audited. Safe to retry with an `idempotency_key`."""
 
     @_abc_1.abstractmethod
     def ResetBudget(

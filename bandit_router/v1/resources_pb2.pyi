@@ -395,6 +395,9 @@ class Tenant(_message.Message):
     ISOLATED_FIELD_NUMBER: _builtins.int
     SHADOW_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    PARENT_TENANT_ID_FIELD_NUMBER: _builtins.int
+    SESSION_CAP_NUSD_FIELD_NUMBER: _builtins.int
+    ALERT_PERCENTS_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """Id, unique in the service; cannot be changed."""
     pool_id: _builtins.str
@@ -432,6 +435,14 @@ class Tenant(_message.Message):
     """Version of this resource. In an update or removal: the version that was read, or empty to overwrite any; a stale
     one is ABORTED.
     """
+    parent_tenant_id: _builtins.str
+    """Organisation whose budget must have the money as well, checked in the same step as the tenant's own; it is a tenant
+    itself, without a parent. Must be the part of `tenant_id` before its first '/': "acme" for "acme/search".
+    """
+    session_cap_nusd: _builtins.int
+    """Most money that one session (`session_id` of a request) may hold and spend, in nano-USD, until it is forgotten a
+    week after its last deadline; 0: no cap.
+    """
     @_builtins.property
     def window(self) -> Global___Window:
         """How budget periods are cut; absent: one fixed total."""
@@ -439,6 +450,12 @@ class Tenant(_message.Message):
     @_builtins.property
     def hold_ttl(self) -> _duration_pb2.Duration:
         """How long a hold stands without usage, and how long feedback is sure to be taken; absent: ten minutes."""
+
+    @_builtins.property
+    def alert_percents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Shares of a window's limit, in per cent, distinct: when held and spent money reaches one, an alert is logged,
+        counted and put in the audit, once a window, and before any call is refused at that share.
+        """
 
     def __init__(
         self,
@@ -458,10 +475,13 @@ class Tenant(_message.Message):
         isolated: _builtins.bool = ...,
         shadow: _builtins.bool = ...,
         etag: _builtins.str = ...,
+        parent_tenant_id: _builtins.str = ...,
+        session_cap_nusd: _builtins.int = ...,
+        alert_percents: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_ttl", b"hold_ttl", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_policy", b"budget_policy", "etag", b"etag", "expected_calls", b"expected_calls", "expiry_policy", b"expiry_policy", "fallback_arm_id", b"fallback_arm_id", "hold_policy", b"hold_policy", "hold_ttl", b"hold_ttl", "isolated", b"isolated", "limit_nusd", b"limit_nusd", "outage_allowance_nusd", b"outage_allowance_nusd", "outage_policy", b"outage_policy", "pool_id", b"pool_id", "shadow", b"shadow", "tenant_id", b"tenant_id", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_percents", b"alert_percents", "budget_policy", b"budget_policy", "etag", b"etag", "expected_calls", b"expected_calls", "expiry_policy", b"expiry_policy", "fallback_arm_id", b"fallback_arm_id", "hold_policy", b"hold_policy", "hold_ttl", b"hold_ttl", "isolated", b"isolated", "limit_nusd", b"limit_nusd", "outage_allowance_nusd", b"outage_allowance_nusd", "outage_policy", b"outage_policy", "parent_tenant_id", b"parent_tenant_id", "pool_id", b"pool_id", "session_cap_nusd", b"session_cap_nusd", "shadow", b"shadow", "tenant_id", b"tenant_id", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -482,9 +502,11 @@ class Window(_message.Message):
     time_zone: _builtins.str
     """IANA name of the time zone of calendar windows; empty: UTC."""
     start_day: _builtins.int
-    """First day of the period: ISO weekday 1 (Monday) to 7 for WEEK, day of the month 1 to 28 for MONTH; 0: 1."""
+    """First day of the period: ISO weekday 1 (Monday) to 7 for WEEK, day of the month 1 to 31 for MONTH (the last day of
+    a month that has no such day); 0: 1.
+    """
     carry_over: _builtins.bool
-    """True adds to a new window what the one before left free."""
+    """True adds to a new window what the one before left free; windows without calls between leave all they had."""
     def __init__(
         self,
         *,
@@ -528,7 +550,10 @@ class Budget(_message.Message):
     free_nusd: _builtins.int
     """What may still be held; below zero only after an overrun or a lowered limit."""
     overrun_nusd: _builtins.int
-    """By how much bills exceeded their holds; part of `spent_nusd`."""
+    """By how much bills exceeded what had been set aside for them ever since: above their holds, or, where they grew or
+    came after a cancellation or release, above what had not been given back. Part of `spent_nusd`; held and spent
+    money never exceeds the limit by more than this, unless the limit was lowered.
+    """
     price_per_usd: _builtins.float
     """λ: reward that one more dollar would buy now; 0 while money is not scarce."""
     decisions: _builtins.int

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bandit_router.core.budget import BudgetEditKind
+from bandit_router.core.budget import BudgetEditKind, Charge
 from bandit_router.core.codec import decode_outcome, encode_outcome
 from bandit_router.core.outcomes import Feedback, FeedbackStatus, Outcome, Transition, apply_feedback, expire
+from bandit_router.core.resources import WindowKind
 from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import (
     BudgetEdit,
@@ -12,6 +13,7 @@ from bandit_router.ports.ledger import (
     DecisionRecord,
     HoldRequest,
     Ledger,
+    Level,
     OutcomeCommit,
     PriceMark,
 )
@@ -27,7 +29,16 @@ PRICE = PriceMark(price_per_usd=2.5, decisions=3, snapshot_version=7, memory=(0.
 def day(now_ms: int, offset: int = 0) -> Window:
     """The day that contains `now_ms`, or one `offset` days later."""
     start_ms = now_ms // DAY_MS * DAY_MS + offset * DAY_MS
-    return Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS)
+    return Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS, WindowKind.DAY, start_ms // DAY_MS)
+
+
+def level_of(window: Window = FIXED, *, carry_over: bool = False, account_id: str = TENANT, **options: object) -> Level:
+    """The tenant's own level, or that of another account."""
+    return Level(account_id, window, carry_over, **options)
+
+
+def session_of(session_id: str, cap_nusd: int, *, shadow: bool = False) -> Level:
+    return Level(TENANT, FIXED, shadow=shadow, session_id=session_id, cap_nusd=cap_nusd)
 
 
 def hold_request(
@@ -44,23 +55,24 @@ def hold_request(
     charges: bool = True,
     shadow: bool = False,
     context: bytes = b"ctx",
+    alerts: tuple[int, ...] = (),
+    above: tuple[Level, ...] = (),
 ) -> HoldRequest:
     expected_nusd = hold_nusd // 2
     return HoldRequest(
         tenant_id=tenant_id,
         decision_id=decision_id,
         request_id=request_id,
-        window=window,
-        carry_over=carry_over,
+        levels=(Level(tenant_id, window, carry_over, shadow, alerts), *above),
         hold_nusd=hold_nusd,
         expected_cost_nusd=expected_nusd,
+        held_ms=now_ms,
         deadline_ms=now_ms + ttl_ms,
         keep_ms=keep_ms,
         decision=f"decision {decision_id}".encode(),
         outcome=encode_outcome(Outcome(hold_nusd, expected_nusd, expiry_charges=charges)),
         context=context,
         price=PRICE,
-        shadow=shadow,
     )
 
 
@@ -73,17 +85,18 @@ def commit_of(
     tenant_id: str = TENANT,
     window: Window = FIXED,
     pool_id: str = POOL,
+    above: tuple[Level, ...] = (),
 ) -> OutcomeCommit:
     return OutcomeCommit(
         tenant_id=tenant_id,
         pool_id=pool_id,
         decision_id=decision_id,
-        window_start_ms=window.start_ms,
+        charges=(Charge(tenant_id, window.name), *(level.charge for level in above)),
         revision=record.revision,
         before=record.outcome,
         after=encode_outcome(transition.outcome),
-        money=transition.money,
-        settled=transition.outcome.held_nusd == 0,
+        was=decode_outcome(record.outcome).booking,
+        now=transition.outcome.booking,
         recorded_ms=now_ms,
     )
 
@@ -103,8 +116,10 @@ async def give(ledger: Ledger, feedback: Feedback | None, now_ms: int, **names: 
 
 
 async def budget_of(ledger: Ledger, window: Window = FIXED, *, carry_over: bool = False) -> BudgetState:
-    return await ledger.budget(TENANT, window, carry_over=carry_over)
+    return await ledger.budget(level_of(window, carry_over=carry_over))
 
 
-def edit_of(kind: BudgetEditKind, amount_nusd: int = 0, *, reason: str = "asked for") -> BudgetEdit:
-    return BudgetEdit(TENANT, kind, amount_nusd, reason, "alice", edited_ms=1)
+def edit_of(
+    kind: BudgetEditKind, amount_nusd: int = 0, *, reason: str = "asked for", edit_id: str = "", tenant_id: str = TENANT
+) -> BudgetEdit:
+    return BudgetEdit(tenant_id, kind, amount_nusd, reason, "alice", edited_ms=1, edit_id=edit_id)

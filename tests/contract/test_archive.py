@@ -13,7 +13,7 @@ from bandit_router.adapters.redis import RedisStore
 from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import DataLoss, StateTooNewHere, StoreNotEmpty
 from bandit_router.core.resources import WindowKind, WindowRule
-from bandit_router.ports.archive import Tally
+from bandit_router.ports.archive import Record, Shape, Tally
 from bandit_router.ports.catalog import ImportUnfinished
 from bandit_router.ports.events import KEEP_NOTHING
 from bandit_router.service.assembly import Services, assemble
@@ -83,8 +83,13 @@ async def take_in(services: Services, data: bytes, **options: bool) -> Tally:
     return await services.archives.take_in(io.BytesIO(data), **{"replace": False, "dry_run": False, **options})
 
 
+def in_order(record: Record) -> object:
+    """A hash has its fields in an order that depends on how they came."""
+    return sorted(record.value) if record.shape is Shape.HASH else record.value
+
+
 async def lines_of(store: RedisStore) -> list[tuple[str, object, object]]:
-    return sorted([(r.key, r.shape, r.value) async for r in store.archive.dump()], key=repr)
+    return sorted([(r.key, r.shape, in_order(r)) async for r in store.archive.dump()], key=repr)
 
 
 async def empty(store: RedisStore) -> None:

@@ -19,7 +19,7 @@ def append(backend):
 
     async def append(*decision_ids, tenant_id=TENANT, pool_id=POOL):
         ledger, now_ms = backend.store.ledger, backend.clock.now_ms()
-        await ledger.open_account(tenant_id, 10_000)
+        await ledger.open_account(tenant_id, 10_000, 1)
         for decision_id in decision_ids:
             await ledger.hold(hold_request(now_ms, tenant_id=tenant_id, decision_id=decision_id))
             record = await ledger.read(tenant_id, decision_id)

@@ -10,7 +10,7 @@ from ledger_builders import DAY_MS, FIXED, POOL, TENANT, budget_of, commit_of, d
 from bandit_router.core.budget import Account
 from bandit_router.core.codec import decode_outcome
 from bandit_router.core.outcomes import Bill, Billing, Feedback, FeedbackStatus, OutcomeKind, apply_feedback
-from bandit_router.core.windows import Window
+from bandit_router.ports.ledger import Held
 
 APPLIED, DUPLICATE, CORRECTED = FeedbackStatus.APPLIED, FeedbackStatus.DUPLICATE, FeedbackStatus.CORRECTED
 
@@ -23,7 +23,7 @@ def now_ms(backend):
 @pytest.fixture
 async def ledger(store, now_ms):
     """A ledger with one decision, whose hold is 10 of a limit of 100."""
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, hold_nusd=10))
     return store.ledger
 
@@ -56,7 +56,7 @@ async def test_commit_tells_the_window_after_it(ledger, now_ms):
 
 async def test_commit_tells_the_whole_calendar_window(store, now_ms):
     today = day(now_ms)
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, window=today))
     record = await store.ledger.read(TENANT, "d1")
     transition = apply_feedback(decode_outcome(record.outcome), Feedback(bill=Bill(4)))
@@ -151,7 +151,7 @@ async def test_an_expired_decision_is_charged_at_its_hold(ledger, now_ms):
 
 
 async def test_an_expired_decision_may_be_released_instead(store, now_ms):
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, charges=False))
     await give(store.ledger, None, now_ms)
     assert (await budget_of(store.ledger)).account == Account(100, decisions=1)
@@ -159,11 +159,23 @@ async def test_an_expired_decision_may_be_released_instead(store, now_ms):
 
 @pytest.mark.parametrize("charges", [True, False])
 async def test_a_late_bill_after_expiry_is_booked_exactly(store, now_ms, charges):
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, charges=charges))
     await give(store.ledger, None, now_ms)
     await give(store.ledger, Feedback(bill=Bill(4)), now_ms)
-    assert (await budget_of(store.ledger)).account == Account(100, spent_nusd=4, decisions=1)
+    let_go_nusd = 0 if charges else 4
+    assert (await budget_of(store.ledger)).account == Account(100, 4, 0, let_go_nusd, decisions=1)
+
+
+async def test_a_bill_that_grows_into_what_was_let_go_is_an_overrun(store, now_ms):
+    await store.ledger.open_account(TENANT, 10, 1)
+    await store.ledger.hold(hold_request(now_ms, hold_nusd=10))
+    await give(store.ledger, Feedback(bill=Bill(2)), now_ms)
+    assert isinstance(await store.ledger.hold(hold_request(now_ms, hold_nusd=8, decision_id="d2")), Held)
+    await give(store.ledger, Feedback(bill=Bill(9), correct=True), now_ms)
+    account = (await budget_of(store.ledger)).account
+    assert account == Account(10, spent_nusd=9, held_nusd=8, overrun_nusd=7, in_flight_nusd=4, decisions=2)
+    assert account.held_nusd + account.spent_nusd == account.limit_nusd + account.overrun_nusd
 
 
 async def test_expiry_after_the_bill_does_nothing(ledger, now_ms):
@@ -173,7 +185,7 @@ async def test_expiry_after_the_bill_does_nothing(ledger, now_ms):
 
 async def test_a_late_bill_lands_in_the_window_of_its_hold(store, now_ms):
     yesterday, today = day(now_ms, -1), day(now_ms)
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, window=yesterday))
     await store.ledger.hold(hold_request(now_ms, window=today, decision_id="d2"))
     await give(store.ledger, Feedback(bill=Bill(4)), now_ms, window=yesterday)
@@ -204,7 +216,7 @@ async def test_an_event_carries_the_decision_and_what_was_free_at_its_hold(store
 
 
 async def test_bills_beyond_doubles_stay_exact(store, now_ms):
-    await store.ledger.open_account(TENANT, 100)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, hold_nusd=1))
     huge_nusd = 2**60 + 1
     await give(store.ledger, Feedback(bill=Bill(huge_nusd)), now_ms)
@@ -214,8 +226,8 @@ async def test_bills_beyond_doubles_stay_exact(store, now_ms):
 
 async def test_a_bill_from_long_ago_still_finds_its_window(store, now_ms):
     start_ms = now_ms // DAY_MS * DAY_MS - 300 * DAY_MS
-    long_ago = Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS)
-    await store.ledger.open_account(TENANT, 100)
+    long_ago = day(start_ms)
+    await store.ledger.open_account(TENANT, 100, 1)
     await store.ledger.hold(hold_request(now_ms, window=long_ago))
     await store.ledger.hold(hold_request(now_ms, decision_id="d2", window=day(now_ms)))
     await give(store.ledger, Feedback(bill=Bill(4)), now_ms, window=long_ago)

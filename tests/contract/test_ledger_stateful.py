@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger_builders import DAY_MS, POOL, commit_of, edit_of, hold_request
+from ledger_builders import DAY_MS, POOL, commit_of, day, edit_of, hold_request, level_of, session_of
 
 from bandit_router.adapters.memory import ManualClock, MemoryStore
 from bandit_router.adapters.redis import connect
@@ -25,11 +25,11 @@ from bandit_router.core.budget import BudgetEditKind, LimitError
 from bandit_router.core.codec import decode_outcome
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Billing, Feedback, OutcomeKind, apply_feedback, expire
-from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import AccountMissing, Held
+from bandit_router.ports.ledger import AccountMissing, DoesNotFit, EditIdTaken, Held, Level
 from tests.conftest import STORE_TIMEOUT_S, flush
 
-TENANT = "acme"
+TENANT = "acme/team"
+ABOVE = "acme"
 LIMIT_NUSD = 100
 DAYS = (0, 1, 2)
 
@@ -48,11 +48,17 @@ feedbacks = st.builds(
 
 @dataclass
 class Made:
-    """A decision that both stores have admitted; `alive` while its account is the one that admitted it."""
+    """A decision that both stores have admitted, on levels above its own; `alive` as long as its account.
+
+    `written_off_nusd`: what resets of its own window have; `covered_nusd`: the least set aside or booked at any time.
+    """
 
     decision_id: str
     day: int
+    above: tuple[Level, ...]
+    covered_nusd: int
     alive: bool = True
+    written_off_nusd: int = 0
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -68,7 +74,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.made: list[Made] = []
         self.count = 0
         self.is_open = False
-        self.open()
+        self.generation = 0
+        self.was_lowered = False
+        self.was_shadow = False
+        self.both("open_account", ABOVE, 5 * LIMIT_NUSD, 1)
+        self.open(again=True)
 
     async def _connect(self):
         return connect(self.url, STORE_TIMEOUT_S)
@@ -78,9 +88,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.runner.run(self.redis.close())
             self.runner.close()
 
-    def both(self, method, *args, **kwargs):
+    def both(self, method, *args, strip=False, **kwargs):
         """Call a ledger method on both stores; they must agree, be it on the error. Returns (answer, error)."""
         answers = [self.runner.run(_outcome(getattr(s.ledger, method)(*args, **kwargs))) for s in self.stores]
+        if strip:  # entries of audit trails have ids of their own
+            answers = [([(e.edit, e.before, e.after) for e in trail], error) for trail, error in answers]
         assert answers[0] == answers[1]
         return answers[0]
 
@@ -88,32 +100,50 @@ class LedgerMachine(RuleBasedStateMachine):
     def stores(self):
         return (self.memory, self.redis)
 
-    def window(self, day):
-        start_ms = (self.now_ms // DAY_MS + day - 2) * DAY_MS
-        return Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS)
+    def window(self, offset):
+        return day(self.now_ms, offset - 2)
 
-    @rule(hold_nusd=amounts, day=days, carry_over=st.booleans(), shadow=st.booleans(), request=st.integers(0, 12))
-    def hold(self, hold_nusd, day, carry_over, shadow, request):
+    @rule(
+        hold_nusd=amounts,
+        day=days,
+        carry_over=st.booleans(),
+        shadow=st.booleans(),
+        request=st.integers(0, 12),
+        above=st.booleans(),
+        session=st.sampled_from(["", "s", "t u"]),
+    )
+    def hold(self, hold_nusd, day, carry_over, shadow, request, above, session):
         self.count += 1
         decision_id = f"d{self.count}"
+        levels = (
+            *((level_of(self.window(day), account_id=ABOVE, alert_percents=(60,)),) if above else ()),
+            *((replace(session_of(session, 80), account_id=TENANT),) if session else ()),
+        )
         answer, error = self.both(
             "hold",
             hold_request(
                 self.now_ms,
                 hold_nusd=hold_nusd,
                 decision_id=decision_id,
+                tenant_id=TENANT,
                 request_id=f"r{request}" if request else "",
                 window=self.window(day),
                 carry_over=carry_over,
                 shadow=shadow,
                 charges=hold_nusd % 2 == 0,
                 context=decision_id.encode(),
+                alerts=(50, 80),
+                above=levels,
             ),
         )
         assert (error is AccountMissing) == (not self.is_open)
         if isinstance(answer, Held):
-            self.made.append(Made(decision_id, day))
-            assert shadow or answer.budget.account.free_nusd >= 0
+            self.made.append(Made(decision_id, day, levels, hold_nusd))
+            self.was_shadow = self.was_shadow or shadow
+            assert all(budget.account.free_nusd >= 0 for budget in answer.budgets[int(shadow) :])
+        if isinstance(answer, DoesNotFit):
+            refusing = answer.budgets[int(shadow) :]
+            assert hold_nusd > answer.free_nusd == min(budget.account.free_nusd for budget in refusing)
 
     @precondition(lambda self: self.made)
     @rule(pick=st.integers(0, 10**6), feedback=st.none() | feedbacks, stale=st.booleans())
@@ -124,30 +154,55 @@ class LedgerMachine(RuleBasedStateMachine):
         transition = expire(outcome) if feedback is None else apply_feedback(outcome, feedback)
         if not transition.changed:
             return
-        commit = commit_of(record, transition, self.now_ms, decision_id=made.decision_id, window=self.window(made.day))
+        names = {
+            "tenant_id": TENANT,
+            "decision_id": made.decision_id,
+            "window": self.window(made.day),
+            "above": made.above,
+        }
+        commit = commit_of(record, transition, self.now_ms, **names)
         assert self.both("commit", commit)[0] is not None
+        if transition.outcome.billing is not Billing.HELD:
+            made.covered_nusd = min(made.covered_nusd, transition.outcome.cost_nusd)
         if stale:
             assert self.both("commit", commit)[0] is None
 
     @rule(
-        kind=st.sampled_from(BudgetEditKind),
+        kind=st.sampled_from([BudgetEditKind.SET_LIMIT, BudgetEditKind.GRANT, BudgetEditKind.RESET]),
         amount_nusd=st.integers(-150, 300) | st.sampled_from([MAX_LIMIT_NUSD, MAX_LIMIT_NUSD + 1, 2**70]),
         day=days,
         carry_over=st.booleans(),
+        edit_id=st.sampled_from(["", "", "e1", "e2"]),
     )
-    def edit(self, kind, amount_nusd, day, carry_over):
-        self.both("edit_budget", edit_of(kind, amount_nusd), self.window(day), carry_over=carry_over)
+    def edit(self, kind, amount_nusd, day, carry_over, edit_id):
+        trail = self.both("audit", TENANT, after_id="", limit=10_000, strip=True)[0]
+        level = level_of(self.window(day), carry_over=carry_over, account_id=TENANT, alert_percents=(50, 80))
+        _, error = self.both("edit_budget", edit_of(kind, amount_nusd, edit_id=edit_id, tenant_id=TENANT), level)
+        was_made = error is None and len(self.both("audit", TENANT, after_id="", limit=10_000, strip=True)[0]) > len(
+            trail
+        )
+        self.was_lowered = self.was_lowered or (was_made and kind is not BudgetEditKind.RESET)
+        if was_made and kind is BudgetEditKind.RESET:
+            for made in self.made:
+                if made.alive and made.day == day and self._outcome_of(made).billing is not Billing.HELD:
+                    made.written_off_nusd = max(made.written_off_nusd, self._outcome_of(made).cost_nusd)
 
-    @rule()
-    def open(self):
-        self.both("open_account", TENANT, LIMIT_NUSD)
-        self.is_open = True
+    @rule(again=st.booleans())
+    def open(self, again):
+        """A new account, or a late repetition of the opening of this one or an earlier one."""
+        if again and not self.is_open:
+            self.generation += 1
+            self.is_open = True
+            self.both("open_account", TENANT, LIMIT_NUSD, self.generation)
+        elif self.is_open:
+            self.both("open_account", TENANT, 7, self.generation - int(again))
 
     @precondition(lambda self: self.count > 5)
     @rule(really=st.integers(0, 4))
     def close(self, really):
+        """The end of the account, or a late repetition of an earlier end."""
+        self.both("close_account", TENANT, self.generation - int(really > 0))
         if really == 0:
-            self.both("close_account", TENANT)
             self.is_open = False
             for made in self.made:
                 made.alive = False
@@ -163,16 +218,31 @@ class LedgerMachine(RuleBasedStateMachine):
     def windows_agree_and_obey_the_law(self):
         if not hasattr(self, "runner") or not self.is_open:
             return
-        outcomes = [(m, self._outcome_of(m)) for m in self.made if m.alive]
-        for day in DAYS:
-            state, _ = self.both("budget", TENANT, self.window(day), carry_over=True)
-            account = state.account
-            assert account.limit_nusd == account.free_nusd + account.held_nusd + account.spent_nusd
-            mine = [outcome for made, outcome in outcomes if made.day == day]
-            standing = [outcome for outcome in mine if outcome.billing is Billing.HELD]
-            assert account.held_nusd == sum(outcome.hold_nusd for outcome in standing)
-            assert account.in_flight_nusd == sum(outcome.expected_cost_nusd for outcome in standing)
-            assert account.decisions == len(mine)
+        for offset in DAYS:
+            level = level_of(self.window(offset), carry_over=True, account_id=TENANT)
+            mine = [made for made in self.made if made.alive and made.day == offset]
+            self.check(self.both("budget", level)[0].account, mine, own=True)
+            above = replace(level, account_id=ABOVE, carry_over=False)
+            theirs = [
+                made for made in self.made if made.day == offset and any(x.account_id == ABOVE for x in made.above)
+            ]
+            self.check(self.both("budget", above)[0].account, theirs, own=False)
+
+    def check(self, account, decisions, *, own):
+        """The law, and every counter the sum over the decisions; resets are made in the tenant's own windows only."""
+        outcomes = [self._outcome_of(made) for made in decisions]
+        standing = [outcome for outcome in outcomes if outcome.billing is Billing.HELD]
+        spent = over = 0
+        for made, outcome in zip(decisions, outcomes, strict=True):
+            off_nusd = made.written_off_nusd if own else 0
+            spent += max(0, outcome.cost_nusd - off_nusd)
+            over += max(0, outcome.cost_nusd - (off_nusd or made.covered_nusd))
+        assert account.limit_nusd == account.free_nusd + account.held_nusd + account.spent_nusd
+        assert account.held_nusd == sum(outcome.hold_nusd for outcome in standing)
+        assert account.in_flight_nusd == sum(outcome.expected_cost_nusd for outcome in standing)
+        assert (account.decisions, account.spent_nusd, account.overrun_nusd) == (len(decisions), spent, over)
+        if not own or not (self.was_lowered or self.was_shadow):
+            assert account.held_nusd + account.spent_nusd <= account.limit_nusd + account.overrun_nusd
 
     @invariant()
     def logs_agree(self):
@@ -181,8 +251,8 @@ class LedgerMachine(RuleBasedStateMachine):
         logs = [self.runner.run(s.events.read(POOL, {}, 10_000)) for s in self.stores]
         assert [_content(entry) for entry in logs[0]] == [_content(entry) for entry in logs[1]]
         self.both("recent_contexts", TENANT)
-        trails = [self.runner.run(s.ledger.audit(TENANT, after_id="", limit=10_000)) for s in self.stores]
-        assert [(e.edit, e.before, e.after) for e in trails[0]] == [(e.edit, e.before, e.after) for e in trails[1]]
+        for account_id in (TENANT, ABOVE):
+            self.both("audit", account_id, after_id="", limit=10_000, strip=True)
 
     def _outcome_of(self, made):
         return decode_outcome(self.runner.run(self.memory.ledger.read(TENANT, made.decision_id)).outcome)
@@ -191,7 +261,7 @@ class LedgerMachine(RuleBasedStateMachine):
 async def _outcome(call):
     try:
         return await call, None
-    except (AccountMissing, LimitError) as error:
+    except (AccountMissing, EditIdTaken, LimitError) as error:
         return None, type(error)
 
 
@@ -205,8 +275,8 @@ def test_memory_and_redis_agree_and_keep_the_budget_law(request, server):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=80,
-            stateful_step_count=40,
+            max_examples=20,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bandit_router.adapters.memory import ledger as memory_ledger
 from bandit_router.adapters.memory.ledger import MemoryLedger
 from bandit_router.adapters.memory.snapshots import MemorySnapshots
 from bandit_router.core import decision as decisions
@@ -69,8 +70,8 @@ def settle_twice(patch: pytest.MonkeyPatch) -> None:
 
 def lose_the_hold(patch: pytest.MonkeyPatch) -> None:
     """A settlement books the bill and forgets to free what was held."""
-    original = outcomes.money_between
-    patch.setattr(outcomes, "money_between", lambda before, after: replace(original(before, after), held_nusd=0))
+    original = memory_ledger.money_between
+    patch.setattr(memory_ledger, "money_between", lambda was, now: replace(original(was, now), held_nusd=0))
 
 
 def perturb_propensities(patch: pytest.MonkeyPatch) -> None:
@@ -123,12 +124,50 @@ def overdraw(patch: pytest.MonkeyPatch) -> None:
 
 def correct_without_the_difference(patch: pytest.MonkeyPatch) -> None:
     """A correction books its bill on top of the one it replaces."""
-    original = outcomes.money_between
+    original = memory_ledger.money_between
 
-    def money(before: outcomes.Outcome, after: outcomes.Outcome) -> MoneyChange:
-        return replace(original(before, after), spent_nusd=after.cost_nusd)
+    def money(was: outcomes.Booking, now: outcomes.Booking) -> MoneyChange:
+        return replace(original(was, now), spent_nusd=now.spent_nusd)
 
-    patch.setattr(outcomes, "money_between", money)
+    patch.setattr(memory_ledger, "money_between", money)
+
+
+def bring_back_what_was_reset(patch: pytest.MonkeyPatch) -> None:
+    """A correction after a reset moves the difference of the bills."""
+    patch.setattr(outcomes.Booking, "less", lambda self, written_off_nusd: self)
+
+
+def forget_the_organisation(patch: pytest.MonkeyPatch) -> None:
+    """Only the tenant's own budget is asked and charged."""
+    original = route.levels_of
+    patch.setattr(route, "levels_of", lambda *args, **names: original(*args, **names)[:1])
+
+
+def bill_the_tenant_only(patch: pytest.MonkeyPatch) -> None:
+    """Holds are set aside on every level, bills are booked on the first."""
+    original = MemoryLedger._book
+
+    def book(self: MemoryLedger, charge: Any, paying: Any, commit: OutcomeCommit) -> Any:
+        return original(self, charge, paying, commit) if charge == commit.charges[0] else None
+
+    patch.setattr(MemoryLedger, "_book", book)
+
+
+def alert_at_every_hold(patch: pytest.MonkeyPatch) -> None:
+    """Alerts are told again and again."""
+    original = MemoryLedger._alerts
+
+    def alerts(self: MemoryLedger, request: HoldRequest, tenants: Any, windows: Any) -> Any:
+        for opened in windows:
+            opened.alerted = 0
+        return original(self, request, tenants, windows)
+
+    patch.setattr(MemoryLedger, "_alerts", alerts)
+
+
+def grant_again(patch: pytest.MonkeyPatch) -> None:
+    """The id of an edit is not looked at."""
+    patch.setattr(MemoryLedger, "_is_repeated", lambda self, tenant, edit: False)
 
 
 def sweep_too_early(patch: pytest.MonkeyPatch) -> None:
@@ -205,6 +244,11 @@ PLANTED: tuple[Planted, ...] = (
     refuse_what_just_fits,
     overdraw,
     correct_without_the_difference,
+    bring_back_what_was_reset,
+    forget_the_organisation,
+    bill_the_tenant_only,
+    alert_at_every_hold,
+    grant_again,
     sweep_too_early,
     learn_on_top,
     let_superseded_learners_write,

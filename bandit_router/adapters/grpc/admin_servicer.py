@@ -184,14 +184,24 @@ class AdminServicer:
     async def set_budget_limit(self, request: pb.SetBudgetLimitRequest) -> pb.SetBudgetLimitResponse:
         """Another limit."""
         state = await self._budgets.set_limit(
-            request.tenant_id, request.limit_nusd, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+            request.tenant_id,
+            request.limit_nusd,
+            reason=request.reason,
+            actor=ACTOR,
+            edit_id=request.idempotency_key,
+            dry_run=request.dry_run,
         )
         return pb.SetBudgetLimitResponse(budget=wire.budget(request.tenant_id, state))
 
     async def grant_budget(self, request: pb.GrantBudgetRequest) -> pb.GrantBudgetResponse:
         """More money in the present window."""
         state = await self._budgets.grant(
-            request.tenant_id, request.amount_nusd, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+            request.tenant_id,
+            request.amount_nusd,
+            reason=request.reason,
+            actor=ACTOR,
+            edit_id=request.idempotency_key,
+            dry_run=request.dry_run,
         )
         return pb.GrantBudgetResponse(budget=wire.budget(request.tenant_id, state))
 
@@ -207,7 +217,11 @@ class AdminServicer:
     async def reset_budget(self, request: pb.ResetBudgetRequest) -> pb.ResetBudgetResponse:
         """Spend written off."""
         state = await self._budgets.reset(
-            request.tenant_id, reason=request.reason, actor=ACTOR, dry_run=request.dry_run
+            request.tenant_id,
+            reason=request.reason,
+            actor=ACTOR,
+            edit_id=request.idempotency_key,
+            dry_run=request.dry_run,
         )
         return pb.ResetBudgetResponse(budget=wire.budget(request.tenant_id, state))
 

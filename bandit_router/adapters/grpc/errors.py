@@ -133,6 +133,7 @@ def _metadata(error: errors.RouterError) -> dict[str, str]:
             "tenant_id": error.tenant_id,
             "free_nusd": str(error.free_nusd),
             "least_hold_nusd": str(error.least_hold_nusd),
+            "session_id": error.session_id,
         }
     return {}
 
@@ -170,7 +171,8 @@ def _details(error: errors.RouterError, listed: int) -> Iterable[Message]:
 
 def _quota_failure(error: errors.BudgetExhausted) -> details_pb2.QuotaFailure:
     description = f"{error.free_nusd} nano-USD free, the smallest hold needs {error.least_hold_nusd}"
-    violation = details_pb2.QuotaFailure.Violation(subject=f"tenant:{error.tenant_id}", description=description)
+    subject = f"tenant:{error.tenant_id}" + (f"/session:{error.session_id}" if error.session_id else "")
+    violation = details_pb2.QuotaFailure.Violation(subject=subject, description=description)
     return details_pb2.QuotaFailure(violations=[violation])
 
 
@@ -203,6 +205,7 @@ def _exhausted(status: Status, info: details_pb2.ErrorInfo | None) -> errors.Bud
         tenant_id=facts.get("tenant_id", ""),
         free_nusd=int(facts.get("free_nusd", "0")),
         least_hold_nusd=int(facts.get("least_hold_nusd", "0")),
+        session_id=facts.get("session_id", ""),
         retry_after_s=_retry_after_s(status),
     )
 

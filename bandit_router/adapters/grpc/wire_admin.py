@@ -37,7 +37,16 @@ _EXPIRY_POLICIES = {policy: resources_pb2.ExpiryPolicy.Value(f"EXPIRY_POLICY_{po
 _OUTAGE_POLICIES = {policy: resources_pb2.OutagePolicy.Value(f"OUTAGE_POLICY_{policy.name}") for policy in OutagePolicy}
 
 _POOL_PLAIN = ("encoder_id", "dimension", "learner", "exploration", "seed", "apprentice_share", "holdout_share")
-_TENANT_PLAIN = ("budget_policy", "expected_calls", "outage_allowance_nusd", "fallback_arm_id", "isolated", "shadow")
+_TENANT_PLAIN = (
+    "budget_policy",
+    "expected_calls",
+    "outage_allowance_nusd",
+    "fallback_arm_id",
+    "isolated",
+    "shadow",
+    "parent_tenant_id",
+    "session_cap_nusd",
+)
 
 
 def pool_from_wire(message: resources_pb2.Pool) -> Pool:
@@ -111,6 +120,7 @@ def tenant_from_wire(message: resources_pb2.Tenant) -> Tenant:
         pool_id=message.pool_id,
         limit_nusd=message.limit_nusd,
         window=_window_from_wire(message.window),
+        alert_percents=tuple(sorted(message.alert_percents)),
         **given,
     )
 
@@ -122,6 +132,7 @@ def tenant_to_wire(tenant: Tenant, etag: str) -> resources_pb2.Tenant:
         pool_id=tenant.pool_id,
         limit_nusd=tenant.limit_nusd,
         window=_window_to_wire(tenant.window),
+        alert_percents=tenant.alert_percents,
         hold_policy=_HOLD_POLICIES[tenant.hold_policy],
         hold_ttl=_duration(tenant.hold_ttl_s),
         expiry_policy=_EXPIRY_POLICIES[tenant.expiry_policy],

@@ -8,27 +8,33 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bandit_router.adapters.memory.events import MemoryEventLog
-from bandit_router.core.budget import Account, BudgetEditKind, check_limit, opening_limit
+from bandit_router.core.budget import Account, BudgetEditKind, Charge, check_limit, opening_limit, reached
+from bandit_router.core.budget_policies.protocol import PriceMark
+from bandit_router.core.outcomes import money_between
 from bandit_router.core.partition import partition_of
 from bandit_router.core.windows import Window
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import (
     AUDIT_ENTRIES,
+    EDIT_KEEP_MS,
     RECENT_CONTEXTS,
     AccountMissing,
     AlreadyDecided,
     AuditEntry,
+    BudgetAlert,
     BudgetEdit,
     BudgetState,
     DecisionRecord,
     DoesNotFit,
     DueDecision,
+    EditIdTaken,
     Held,
     HoldRequest,
     HoldResult,
+    Level,
     OutcomeCommit,
 )
 
@@ -36,15 +42,50 @@ _Key = tuple[str, str]
 
 
 @dataclass(slots=True, eq=False)
+class _Open:
+    """A window that was opened. `alerted`: the share told of last. `expires_ms`: when a session is forgotten."""
+
+    window: Window
+    account: Account
+    price: PriceMark | None = None
+    alerted: int = 0
+    reset: int = 0
+    expires_ms: int | None = None
+
+    @property
+    def state(self) -> BudgetState:
+        """The window as it is told about."""
+        return BudgetState(self.window, self.account, self.price)
+
+
+@dataclass(slots=True, eq=False)
 class _Tenant:
-    """What is kept per account; a tenant closed and opened again is a new object."""
+    """What is kept per account; a tenant closed and opened again is a new object. `resets` counts them."""
 
     base_limit_nusd: int
-    first_start_ms: int | None = None
-    windows: dict[int, BudgetState] = field(default_factory=dict)
+    generation: int
+    resets: int = 0
+    latest: Window | None = None
+    windows: dict[str, _Open] = field(default_factory=dict)
     audit: deque[AuditEntry] = field(default_factory=lambda: deque(maxlen=AUDIT_ENTRIES))
     audited: int = 0
+    edits: dict[str, tuple[BudgetEditKind, int, int]] = field(default_factory=dict)
     recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT_CONTEXTS))
+
+    def note(self, edit: BudgetEdit, before: Account, after: Account) -> None:
+        """One more line of the audit trail."""
+        self.audited += 1
+        self.audit.append(AuditEntry(f"{self.audited}-0", replace(edit, edit_id=""), before, after))
+
+
+@dataclass(slots=True)
+class _Paying:
+    """One account that a decision is charged to; `resets` as of its last booking, and what they have written off."""
+
+    tenant: _Tenant
+    window: _Open
+    resets: int = 0
+    written_off_nusd: int = 0
 
 
 @dataclass(slots=True)
@@ -52,7 +93,7 @@ class _Stored:
     """A decision record; `expires_ms` is None while its hold stands."""
 
     record: DecisionRecord
-    tenant: _Tenant
+    paying: tuple[_Paying, ...]
     deadline_ms: int
     keep_ms: int
     expires_ms: int | None = None
@@ -70,36 +111,54 @@ class MemoryLedger:
         self._due: list[tuple[int, str, str]] = []
         self._record_expiry: list[tuple[int, _Key]] = []
         self._request_expiry: list[tuple[int, _Key]] = []
+        self._session_expiry: list[tuple[int, _Key]] = []
 
-    async def open_account(self, tenant_id: str, limit_nusd: int) -> None:
+    async def open_account(self, tenant_id: str, limit_nusd: int, generation: int) -> None:
         """See `Ledger.open_account`."""
         check_limit(limit_nusd)
-        if tenant_id not in self._tenants:
-            self._tenants[tenant_id] = _Tenant(limit_nusd)
+        known = self._tenants.get(tenant_id)
+        if known is None or known.generation < generation:
+            self._tenants[tenant_id] = _Tenant(limit_nusd, generation)
 
-    async def close_account(self, tenant_id: str) -> None:
+    async def close_account(self, tenant_id: str, generation: int) -> None:
         """See `Ledger.close_account`."""
-        self._tenants.pop(tenant_id, None)
+        known = self._tenants.get(tenant_id)
+        if known is not None and known.generation <= generation:
+            del self._tenants[tenant_id]
 
     async def base_limit(self, tenant_id: str) -> int:
         """See `Ledger.base_limit`."""
         return self._tenant(tenant_id).base_limit_nusd
 
+    async def generation(self, tenant_id: str) -> int:
+        """See `Ledger.generation`."""
+        return self._tenant(tenant_id).generation
+
     async def hold(self, request: HoldRequest) -> HoldResult:
         """See `Ledger.hold`."""
         self._forget_expired()
-        tenant = self._tenant(request.tenant_id)
-        state = self._view(tenant, request.window, carry_over=request.carry_over)
+        tenants = [self._tenant(level.account_id) for level in request.levels]
+        windows = [self._view(tenant, level) for tenant, level in zip(tenants, request.levels, strict=True)]
+        for level, opened in zip(request.levels, windows, strict=True):
+            if level.session_id:
+                opened.account = replace(opened.account, limit_nusd=level.cap_nusd)
         known = self._known(request)
         if known is not None:
-            return AlreadyDecided(known.record, state)
-        account = state.account
-        if not request.shadow and not account.fits(request.hold_nusd):
-            return DoesNotFit(state)
-        held = account.hold(request.hold_nusd, expected_cost_nusd=request.expected_cost_nusd)
-        state = BudgetState(state.window, held, request.price)
-        self._put(tenant, state)
-        return Held(self._record(tenant, request, account.free_nusd), state)
+            return AlreadyDecided(known.record, _states(windows))
+        free_nusd, short = _largest_hold(request.levels, windows)
+        pairs = zip(request.levels, windows, strict=True)
+        if not all(level.shadow or opened.account.fits(request.hold_nusd) for level, opened in pairs):
+            assert short is not None
+            alerts = self._alerts(request, tenants, windows)
+            return DoesNotFit(_states(windows), free_nusd=free_nusd, short=short, alerts=alerts)
+        for tenant, level, opened in zip(tenants, request.levels, windows, strict=True):
+            opened.account = opened.account.hold(request.hold_nusd, expected_cost_nusd=request.expected_cost_nusd)
+            self._put(tenant, level, opened)
+            if level.session_id:
+                self._remember_session(level, opened, request.deadline_ms + request.keep_ms)
+        windows[0].price = request.price
+        alerts = self._alerts(request, tenants, windows)
+        return Held(self._record(tenants, windows, request, free_nusd), _states(windows), alerts)
 
     async def read(self, tenant_id: str, decision_id: str) -> DecisionRecord | None:
         """See `Ledger.read`."""
@@ -117,12 +176,10 @@ class MemoryLedger:
         if stored is None or stored.record.revision != commit.revision:
             return None
         self._advance(stored, commit)
-        state = self._window_of(stored, commit)
-        if state is None:
-            return BudgetState(Window(commit.window_start_ms), Account(limit_nusd=0))
-        state = BudgetState(state.window, state.account.change(commit.money), state.price)
-        stored.tenant.windows[commit.window_start_ms] = state
-        return state
+        states = [
+            self._book(charge, paying, commit) for charge, paying in zip(commit.charges, stored.paying, strict=True)
+        ]
+        return states[0] or BudgetState(Window.named(commit.charges[0].window), Account(limit_nusd=0))
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """See `Ledger.due`."""
@@ -135,21 +192,31 @@ class MemoryLedger:
             heapq.heappush(self._due, entry)
         return [DueDecision(tenant_id, decision_id, deadline_ms) for deadline_ms, tenant_id, decision_id in standing]
 
-    async def budget(self, tenant_id: str, window: Window, *, carry_over: bool) -> BudgetState:
+    async def budget(self, level: Level) -> BudgetState:
         """See `Ledger.budget`."""
-        return self._view(self._tenant(tenant_id), window, carry_over=carry_over)
+        state = self._view(self._tenant(level.account_id), level).state
+        return replace(state, account=replace(state.account, limit_nusd=level.cap_nusd)) if level.session_id else state
 
-    async def edit_budget(self, edit: BudgetEdit, window: Window, *, carry_over: bool) -> BudgetState:
+    async def edit_budget(self, edit: BudgetEdit, level: Level) -> BudgetState:
         """See `Ledger.edit_budget`."""
+        if edit.kind is BudgetEditKind.SET_LIMIT:
+            check_limit(edit.amount_nusd)
         tenant = self._tenant(edit.tenant_id)
-        before = self._view(tenant, window, carry_over=carry_over)
-        after = BudgetState(before.window, before.account.edit(edit.kind, edit.amount_nusd), before.price)
+        opened = self._view(tenant, level)
+        if self._is_repeated(tenant, edit):
+            return opened.state
+        before = opened.account
+        opened.account = before.edit(edit.kind, edit.amount_nusd)
         if edit.kind is BudgetEditKind.SET_LIMIT:
             tenant.base_limit_nusd = edit.amount_nusd
-        self._put(tenant, after)
-        tenant.audited += 1
-        tenant.audit.append(AuditEntry(f"{tenant.audited}-0", edit, before.account, after.account))
-        return after
+        elif edit.kind is BudgetEditKind.RESET:
+            tenant.resets += 1
+            opened.reset = tenant.resets
+        opened.alerted = min(opened.alerted, reached(opened.account, level.alert_percents))
+        self._put(tenant, level, opened)
+        self._remember_edit(tenant, edit)
+        tenant.note(edit, before, opened.account)
+        return opened.state
 
     async def audit(self, tenant_id: str, *, after_id: str, limit: int) -> Sequence[AuditEntry]:
         """See `Ledger.audit`."""
@@ -168,30 +235,52 @@ class MemoryLedger:
             raise AccountMissing(tenant_id)
         return tenant
 
-    def _view(self, tenant: _Tenant, window: Window, *, carry_over: bool) -> BudgetState:
-        """The window's state, or what it would open with."""
-        state = tenant.windows.get(window.start_ms)
-        if state is not None:
-            return state
-        previous = self._previous(tenant, window) if carry_over else None
-        limit_nusd = opening_limit(tenant.base_limit_nusd, previous, carry_over=carry_over)
-        return BudgetState(window, Account(limit_nusd))
+    def _view(self, tenant: _Tenant, level: Level) -> _Open:
+        """The level's window, or what it would open with."""
+        opened = tenant.windows.get(level.charge.window)
+        if opened is not None and (opened.expires_ms is None or opened.expires_ms > self._clock.now_ms()):
+            return opened
+        limit_nusd = level.cap_nusd if level.session_id else _opening_limit(tenant, level)
+        return _Open(level.window, Account(limit_nusd))
 
-    def _previous(self, tenant: _Tenant, window: Window) -> Account | None:
-        """Account of the window before. An idle one, never opened, has left its whole base limit.
+    def _put(self, tenant: _Tenant, level: Level, opened: _Open) -> None:
+        tenant.windows[level.charge.window] = opened
+        latest = tenant.latest
+        is_later = latest is None or latest.kind is not level.window.kind or latest.ordinal < level.window.ordinal
+        if is_later and not level.session_id:
+            tenant.latest = level.window
 
-        Windows from before the tenant's first one have left nothing: there was no budget yet.
-        """
-        start_ms = window.previous_start_ms
-        if start_ms is None or tenant.first_start_ms is None or start_ms < tenant.first_start_ms:
-            return None
-        state = tenant.windows.get(start_ms)
-        return Account(tenant.base_limit_nusd) if state is None else state.account
+    def _remember_session(self, level: Level, opened: _Open, expires_ms: int) -> None:
+        opened.expires_ms = max(expires_ms, opened.expires_ms or 0)
+        heapq.heappush(self._session_expiry, (expires_ms, (level.account_id, level.charge.window)))
 
-    def _put(self, tenant: _Tenant, state: BudgetState) -> None:
-        if tenant.first_start_ms is None:
-            tenant.first_start_ms = state.window.start_ms
-        tenant.windows[state.window.start_ms] = state
+    def _alerts(
+        self, request: HoldRequest, tenants: Sequence[_Tenant], windows: Sequence[_Open]
+    ) -> tuple[BudgetAlert, ...]:
+        """Take note of the shares of the limits that have just been reached."""
+        found = []
+        for tenant, level, opened in zip(tenants, request.levels, windows, strict=True):
+            percent = reached(opened.account, level.alert_percents)
+            if percent > opened.alerted and tenant.windows.get(level.charge.window) is opened:
+                opened.alerted = percent
+                edit = BudgetEdit(level.account_id, BudgetEditKind.ALERT, percent, "", "", request.held_ms)
+                tenant.note(edit, opened.account, opened.account)
+                found.append(BudgetAlert(level.account_id, percent, opened.state))
+        return tuple(found)
+
+    def _remember_edit(self, tenant: _Tenant, edit: BudgetEdit) -> None:
+        now_ms = self._clock.now_ms()
+        tenant.edits = {edit_id: known for edit_id, known in tenant.edits.items() if known[2] > now_ms}
+        if edit.edit_id:
+            tenant.edits[edit.edit_id] = edit.kind, edit.amount_nusd, now_ms + EDIT_KEEP_MS
+
+    def _is_repeated(self, tenant: _Tenant, edit: BudgetEdit) -> bool:
+        kind, amount_nusd, until_ms = tenant.edits.get(edit.edit_id, (edit.kind, edit.amount_nusd, 0))
+        if until_ms <= self._clock.now_ms():
+            return False
+        if (kind, amount_nusd) != (edit.kind, edit.amount_nusd):
+            raise EditIdTaken(edit.edit_id)
+        return True
 
     def _known(self, request: HoldRequest) -> _Stored | None:
         """The decision that this request (or decision) id has already."""
@@ -208,10 +297,13 @@ class MemoryLedger:
             return None
         return stored
 
-    def _record(self, tenant: _Tenant, request: HoldRequest, free_nusd: int) -> DecisionRecord:
+    def _record(
+        self, tenants: Sequence[_Tenant], windows: Sequence[_Open], request: HoldRequest, free_nusd: int
+    ) -> DecisionRecord:
         record = DecisionRecord(request.decision, request.outcome, free_nusd, 0)
+        paying = tuple(map(_Paying, tenants, windows))
         self._records[request.tenant_id, request.decision_id] = _Stored(
-            record, tenant, request.deadline_ms, request.keep_ms
+            record, paying, request.deadline_ms, request.keep_ms
         )
         heapq.heappush(self._due, (request.deadline_ms, request.tenant_id, request.decision_id))
         if request.request_id:
@@ -219,7 +311,7 @@ class MemoryLedger:
             expires_ms = request.deadline_ms + request.keep_ms
             self._requests[key] = (request.decision_id, expires_ms)
             heapq.heappush(self._request_expiry, (expires_ms, key))
-        tenant.recent.appendleft(request.context)
+        tenants[0].recent.appendleft(request.context)
         return record
 
     def _advance(self, stored: _Stored, commit: OutcomeCommit) -> None:
@@ -239,11 +331,21 @@ class MemoryLedger:
             now_ms=commit.recorded_ms,
         )
 
-    def _window_of(self, stored: _Stored, commit: OutcomeCommit) -> BudgetState | None:
-        """The window that pays, unless its account has been closed since."""
-        if self._tenants.get(commit.tenant_id) is not stored.tenant:
+    def _book(self, charge: Charge, paying: _Paying, commit: OutcomeCommit) -> BudgetState | None:
+        """Move the money of one account, unless it has been closed since or its session is forgotten."""
+        opened = paying.window
+        if self._tenants.get(charge.account_id) is not paying.tenant:
             return None
-        return stored.tenant.windows.get(commit.window_start_ms)
+        if opened.expires_ms is not None and opened.expires_ms <= self._clock.now_ms():
+            return None
+        if commit.was.stands:
+            paying.written_off_nusd = 0
+        elif opened.reset > paying.resets:
+            paying.written_off_nusd = max(paying.written_off_nusd, commit.was.spent_nusd)
+        paying.resets = paying.tenant.resets
+        off_nusd = paying.written_off_nusd
+        opened.account = opened.account.change(money_between(commit.was.less(off_nusd), commit.now.less(off_nusd)))
+        return opened.state
 
     def _stands(self, entry: tuple[int, str, str]) -> bool:
         stored = self._records.get(entry[1:])
@@ -258,10 +360,35 @@ class MemoryLedger:
             _, key = heapq.heappop(self._record_expiry)
             if key in self._records and self._live(key) is None:
                 del self._records[key]
+        if self._session_expiry and self._session_expiry[0][0] <= now_ms:
+            _, (tenant_id, name) = heapq.heappop(self._session_expiry)
+            windows = self._tenants[tenant_id].windows if tenant_id in self._tenants else {}
+            if name in windows and (windows[name].expires_ms or 0) <= now_ms:
+                del windows[name]
         if self._request_expiry and self._request_expiry[0][0] <= now_ms:
             _, key = heapq.heappop(self._request_expiry)
             if key in self._requests and self._requests[key][1] <= now_ms:
                 del self._requests[key]
+
+
+def _states(windows: Sequence[_Open]) -> tuple[BudgetState, ...]:
+    return tuple(opened.state for opened in windows)
+
+
+def _largest_hold(levels: Sequence[Level], windows: Sequence[_Open]) -> tuple[int, int | None]:
+    """The largest hold that all levels have, and which of them has no more; None if none of them refuses."""
+    free = [opened.account.free_nusd for opened in windows]
+    refusing = [index for index, level in enumerate(levels) if not level.shadow]
+    short = min(refusing, key=free.__getitem__, default=None)
+    return free[short or 0], short
+
+
+def _opening_limit(tenant: _Tenant, level: Level) -> int:
+    latest, window = tenant.latest, level.window
+    since = 0 if latest is None or latest.kind is not window.kind else window.ordinal - latest.ordinal
+    if latest is None or not level.carry_over or since <= 0:
+        return tenant.base_limit_nusd
+    return opening_limit(tenant.base_limit_nusd, tenant.windows[latest.name].account, windows_since=since)
 
 
 def _number(entry_id: str) -> int:

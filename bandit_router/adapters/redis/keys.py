@@ -1,14 +1,18 @@
 """The only place that spells keys. Everything of a tenant is in its partition's hash slot: `{p07}:...`.
 
-Ids of tenants, pools and arms may contain ':' but no space; request ids may contain anything, so they stand last,
-behind a space: behind a ':' one tenant's request could be taken for that of another.
+Ids of tenants, pools and arms may contain ':' but no space; ids of requests, sessions and edits may contain anything,
+so they stand last, behind a space: behind a ':' one tenant's request could be taken for that of another.
 
-    {p07}:account:TENANT           hash    limit, epoch, since
+    {p07}:account:TENANT           hash    limit, epoch, generation, resets and openings (how many),
+                                           latest latest_kind latest_ordinal (the window opened last)
     {p07}:epoch                    string  counter: which opening of an account a window or decision belongs to
-    {p07}:window:TENANT:START      hash    limit spent held over inflight n, price price_n price_snap, epoch end prev
-    {p07}:windows:TENANT           zset    start of each window kept, by start
-    {p07}:decision:TENANT:ID       hash    d (decision) o (outcome) free rev epoch deadline keep
+    {p07}:window:TENANT WINDOW     hash    limit spent held over inflight n, price price_n price_snap, end ord,
+                                           epoch, opening, alerted (per cent), reset (number of the last one)
+    {p07}:windows:TENANT           zset    name of each window kept, by start
+    {p07}:decision:TENANT:ID       hash    d (decision) o (outcome) free rev deadline keep, and per account charged:
+                                           g1 (epoch, opening) b1 (resets at the last booking) w1 (written off)
     {p07}:request:TENANT REQUEST   string  decision id
+    {p07}:edit:TENANT EDIT         string  'GENERATION KIND AMOUNT' of the edit that has this id
     {p07}:due                      zset    'TENANT DECISION' of each hold that stands, by deadline
     {p07}:recent:TENANT            list    packed contexts, newest first
     {p07}:audit:TENANT             stream  budget edits
@@ -54,7 +58,7 @@ MONEY = frozenset({"account", "window", "windows", "due"})
 
 
 def account(tenant_id: str) -> str:
-    """A tenant's base limit."""
+    """A tenant's account."""
     return f"{_tag(tenant_id)}:account:{tenant_id}"
 
 
@@ -63,9 +67,15 @@ def epoch(tenant_id: str) -> str:
     return f"{_tag(tenant_id)}:epoch"
 
 
-def window(tenant_id: str, start_ms: int) -> str:
-    """A window's counters."""
-    return f"{_tag(tenant_id)}:window:{tenant_id}:{start_ms}"
+def window(tenant_id: str, name: str) -> str:
+    """A window's counters. The first schema had no kinds of windows: a name without one is the start alone."""
+    separator = " " if ":" in name else ":"
+    return f"{_tag(tenant_id)}:window:{tenant_id}{separator}{name}"
+
+
+def old_window(tenant_id: str, name: str) -> str:
+    """The same window as the first schema named it; a session's is its own name, since there were none."""
+    return window(tenant_id, name if name.startswith("session:") else name.rpartition(":")[2])
 
 
 def windows(tenant_id: str) -> str:
@@ -81,6 +91,11 @@ def decision(tenant_id: str, decision_id: str) -> str:
 def request(tenant_id: str, request_id: str) -> str:
     """Decision id of a request id."""
     return f"{_tag(tenant_id)}:request:{tenant_id} {request_id}"
+
+
+def edit(tenant_id: str, edit_id: str) -> str:
+    """What the edit of this id was."""
+    return f"{_tag(tenant_id)}:edit:{tenant_id} {edit_id}"
 
 
 def due(partition: int) -> str:

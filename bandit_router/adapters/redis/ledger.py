@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bandit_router.adapters.redis import keys, records, scripts
 from bandit_router.adapters.redis.client import Client
-from bandit_router.adapters.redis.scripts import Command, plain
+from bandit_router.adapters.redis.scripts import Argument, Command, plain
 from bandit_router.core.budget import Account, BudgetEditKind, LimitError, check_limit
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.partition import PARTITION_COUNT, partition_of
 from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import (
     AUDIT_ENTRIES,
+    EDIT_KEEP_MS,
     RECENT_CONTEXTS,
     AccountMissing,
     AlreadyDecided,
@@ -23,12 +24,17 @@ from bandit_router.ports.ledger import (
     DecisionRecord,
     DoesNotFit,
     DueDecision,
+    EditIdTaken,
     Held,
     HoldRequest,
     HoldResult,
+    Level,
     OutcomeCommit,
     StoreUnavailable,
 )
+
+MAX_LOOKS = 8
+"""Times that a script is asked: once more a level for the window it wants to look at, unless others open some."""
 
 
 class RedisLedger:
@@ -37,38 +43,42 @@ class RedisLedger:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def open_account(self, tenant_id: str, limit_nusd: int) -> None:
+    async def open_account(self, tenant_id: str, limit_nusd: int, generation: int) -> None:
         """See `Ledger.open_account`."""
+        limit = check_limit(limit_nusd)
         names = [keys.account(tenant_id), keys.epoch(tenant_id)]
-        await self._client.call(scripts.OPEN_ACCOUNT.on(names, check_limit(limit_nusd)))
+        await self._client.call(scripts.OPEN_ACCOUNT.on(names, limit, generation))
 
-    async def close_account(self, tenant_id: str) -> None:
+    async def close_account(self, tenant_id: str, generation: int) -> None:
         """See `Ledger.close_account`. A window opened meanwhile stays behind, unreachable, until its time is over."""
-        starts = await self._client.call(plain("ZRANGE", keys.windows(tenant_id), 0, -1))
-        names = [keys.window(tenant_id, int(start)) for start in starts]
-        names += [keys.windows(tenant_id), keys.audit(tenant_id), keys.recent(tenant_id)]
-        await self._client.call(plain("DEL", keys.account(tenant_id), *names))
+        names = await self._client.call(plain("ZRANGE", keys.windows(tenant_id), 0, -1))
+        fixed = [keys.account(tenant_id), keys.windows(tenant_id), keys.audit(tenant_id), keys.recent(tenant_id)]
+        windows = [keys.window(tenant_id, name.decode()) for name in names]
+        await self._client.call(scripts.CLOSE_ACCOUNT.on([*fixed, *windows], generation))
 
     async def base_limit(self, tenant_id: str) -> int:
         """See `Ledger.base_limit`."""
-        limit = await self._client.call(plain("HGET", keys.account(tenant_id), "limit"))
-        if limit is None:
-            raise AccountMissing(tenant_id)
-        return int(limit)
+        return await self._head(tenant_id, "limit")
+
+    async def generation(self, tenant_id: str) -> int:
+        """See `Ledger.generation`."""
+        return await self._head(tenant_id, "generation")
 
     async def hold(self, request: HoldRequest) -> HoldResult:
         """See `Ledger.hold`."""
-        status, *rest = await self._client.call(_hold_command(request))
-        if status == b"missing":
-            raise AccountMissing(request.tenant_id)
-        budget = records.budget_state(request.window.start_ms, rest[0])
+        assert request.hold_nusd >= 0
+        levels = request.levels
+        status, rest = await self._on_levels(levels, lambda latest: _hold_command(request, latest))
+        budgets = tuple(map(records.budget_state, levels, rest[0]))
         if status == b"held":
-            return Held(DecisionRecord(request.decision, request.outcome, int(rest[1]), 0), budget)
+            record = DecisionRecord(request.decision, request.outcome, int(rest[2]), 0)
+            return Held(record, budgets, tuple(records.budget_alerts(levels, budgets, rest[1])))
         if status == b"full":
-            return DoesNotFit(budget)
+            alerts = tuple(records.budget_alerts(levels, budgets, rest[1]))
+            return DoesNotFit(budgets, free_nusd=int(rest[2]), short=rest[3], alerts=alerts)
         if status == b"decided":
-            return AlreadyDecided(records.decision_record(rest[1:]), budget)
-        return AlreadyDecided(await self._requested(request, rest[1].decode()), budget)
+            return AlreadyDecided(records.decision_record(rest[1:]), budgets)
+        return AlreadyDecided(await self._requested(request, rest[1].decode()), budgets)
 
     async def read(self, tenant_id: str, decision_id: str) -> DecisionRecord | None:
         """See `Ledger.read`."""
@@ -87,8 +97,8 @@ class RedisLedger:
         if fields is None:
             return None
         if not fields:
-            return BudgetState(Window(commit.window_start_ms), Account(limit_nusd=0))
-        return records.budget_state(commit.window_start_ms, fields)
+            return BudgetState(Window.named(commit.charges[0].window), Account(limit_nusd=0))
+        return records.charged_state(commit.charges[0], fields)
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """See `Ledger.due`."""
@@ -101,22 +111,19 @@ class RedisLedger:
         found = [_due(*row) for page in pages for row in zip(page[::2], page[1::2], strict=True)]
         return sorted(found, key=lambda due: due.deadline_ms)[:limit]
 
-    async def budget(self, tenant_id: str, window: Window, *, carry_over: bool) -> BudgetState:
+    async def budget(self, level: Level) -> BudgetState:
         """See `Ledger.budget`."""
-        args = records.window_args(window, carry_over=carry_over)
-        fields = await self._client.call(scripts.BUDGET.on(records.window_keys(tenant_id, window), *args))
-        if fields is None:
-            raise AccountMissing(tenant_id)
-        return records.budget_state(window.start_ms, fields)
+        _, rest = await self._on_levels((level,), lambda latest: scripts.BUDGET.on(*_level(level, latest[0])))
+        return records.budget_state(level, rest[0])
 
-    async def edit_budget(self, edit: BudgetEdit, window: Window, *, carry_over: bool) -> BudgetState:
+    async def edit_budget(self, edit: BudgetEdit, level: Level) -> BudgetState:
         """See `Ledger.edit_budget`."""
         if edit.kind is BudgetEditKind.SET_LIMIT:
             check_limit(edit.amount_nusd)
-        status, *rest = await self._client.call(_edit_command(edit, window, carry_over=carry_over))
-        if status == b"missing":
-            raise AccountMissing(edit.tenant_id)
-        state = records.budget_state(window.start_ms, rest[0])
+        status, rest = await self._on_levels((level,), lambda latest: _edit_command(edit, level, latest[0]))
+        state = records.budget_state(level, rest[0])
+        if status == b"taken":
+            raise EditIdTaken(edit.edit_id)
         if status == b"limit":
             state.account.edit(edit.kind, edit.amount_nusd)
             raise LimitError(f"a grant of {edit.amount_nusd} nano-USD leads to a limit out of range")
@@ -133,6 +140,30 @@ class RedisLedger:
         [contexts] = await self._client.bulk([plain("LRANGE", keys.recent(tenant_id), 0, RECENT_CONTEXTS - 1)])
         return list(contexts)
 
+    async def _head(self, tenant_id: str, field: str) -> int:
+        limit, value = await self._client.call(plain("HMGET", keys.account(tenant_id), "limit", field))
+        if limit is None:
+            raise AccountMissing(tenant_id)
+        return int(value or 0)
+
+    async def _on_levels(
+        self, levels: Sequence[Level], command: Callable[[Sequence[str]], Command]
+    ) -> tuple[bytes, list[Any]]:
+        """The reply of a script on levels. It is asked again with the windows that it wants to look at besides.
+
+        A window opens with what the one opened last before has left, mostly the one right before it. Only the script
+        can tell, and only once it has run.
+        """
+        latest = [level.window.previous_name or "" for level in levels]
+        for _ in range(MAX_LOOKS):
+            status, *rest = await self._client.call(command(latest))
+            if status == b"missing":
+                raise AccountMissing(levels[rest[0]].account_id)
+            if status != b"again":
+                return status, rest
+            latest[rest[0]] = rest[1].decode()
+        raise StoreUnavailable(f"windows of {levels[0].account_id} opened during {MAX_LOOKS} looks; it may be repeated")
+
     async def _requested(self, request: HoldRequest, decision_id: str) -> DecisionRecord:
         """The record that the request id points to; it outlives the pointer, except by a hair."""
         record = await self.read(request.tenant_id, decision_id)
@@ -141,23 +172,20 @@ class RedisLedger:
         return record
 
 
-def _hold_command(request: HoldRequest) -> Command:
-    assert request.hold_nusd >= 0
+def _hold_command(request: HoldRequest, latest: Sequence[str]) -> Command:
     tenant_id, decision = request.tenant_id, keys.decision(request.tenant_id, request.decision_id)
-    return scripts.HOLD.on(
-        [
-            *records.window_keys(tenant_id, request.window),
-            decision,
-            keys.request(tenant_id, request.request_id) if request.request_id else decision,
-            keys.due(partition_of(tenant_id)),
-            keys.recent(tenant_id),
-        ],
-        *records.window_args(request.window, carry_over=request.carry_over),
+    names = [
+        decision,
+        keys.request(tenant_id, request.request_id) if request.request_id else decision,
+        keys.due(partition_of(tenant_id)),
+        keys.recent(tenant_id),
+    ]
+    args: list[Argument] = [
         request.hold_nusd,
         request.expected_cost_nusd,
+        request.held_ms,
         request.deadline_ms,
         request.keep_ms,
-        int(request.shadow),
         request.decision_id,
         records.due_member(tenant_id, request.decision_id),
         request.decision,
@@ -167,44 +195,54 @@ def _hold_command(request: HoldRequest) -> Command:
         request.price.decisions,
         request.price.snapshot_version,
         RECENT_CONTEXTS,
-    )
+        AUDIT_ENTRIES,
+    ]
+    for level, name in zip(request.levels, latest, strict=True):
+        names += records.level_keys(level, name)
+        args += records.level_args(level, name, forget_session_ms=request.deadline_ms + request.keep_ms)
+    return scripts.HOLD.on(names, *args)
 
 
 def _commit_command(commit: OutcomeCommit) -> Command:
-    tenant_id, money = commit.tenant_id, commit.money
-    partition = partition_of(tenant_id)
+    tenant_id, partition = commit.tenant_id, partition_of(commit.tenant_id)
+    names = [
+        keys.decision(tenant_id, commit.decision_id),
+        keys.due(partition),
+        keys.events(commit.pool_id, partition),
+    ]
+    for charge in commit.charges:
+        account_id, window = charge.account_id, charge.window
+        names += [keys.account(account_id), keys.window(account_id, window), keys.old_window(account_id, window)]
     return scripts.COMMIT.on(
-        [
-            keys.account(tenant_id),
-            keys.window(tenant_id, commit.window_start_ms),
-            keys.decision(tenant_id, commit.decision_id),
-            keys.due(partition),
-            keys.events(commit.pool_id, partition),
-        ],
+        names,
         commit.revision,
         commit.before,
         commit.after,
-        int(commit.settled),
         commit.recorded_ms,
-        money.held_nusd,
-        money.spent_nusd,
-        money.overrun_nusd,
-        money.in_flight_nusd,
         records.due_member(tenant_id, commit.decision_id),
+        *records.booking_args(commit.was, commit.now),
     )
 
 
-def _edit_command(edit: BudgetEdit, window: Window, *, carry_over: bool) -> Command:
+def _edit_command(edit: BudgetEdit, level: Level, latest: str) -> Command:
+    names, *args = _level(level, latest)
+    account = keys.account(edit.tenant_id)
     return scripts.EDIT_BUDGET.on(
-        [*records.window_keys(edit.tenant_id, window), keys.audit(edit.tenant_id)],
-        *records.window_args(window, carry_over=carry_over),
+        [*names, keys.edit(edit.tenant_id, edit.edit_id) if edit.edit_id else account],
+        *args,
         edit.kind.value,
         _exact_in_lua(edit.amount_nusd) if edit.kind is BudgetEditKind.GRANT else edit.amount_nusd,
         edit.reason,
         edit.actor,
         edit.edited_ms,
         AUDIT_ENTRIES,
+        EDIT_KEEP_MS,
     )
+
+
+def _level(level: Level, latest: str) -> tuple[Any, ...]:
+    """Keys and arguments of a script that takes one level."""
+    return records.level_keys(level, latest), *records.level_args(level, latest)
 
 
 def _exact_in_lua(grant_nusd: int) -> int:

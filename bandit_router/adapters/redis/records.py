@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bandit_router.adapters.redis import keys
 from bandit_router.adapters.redis.scripts import Argument
-from bandit_router.core.budget import Account, BudgetEditKind
+from bandit_router.core.budget import Account, BudgetEditKind, Charge
 from bandit_router.core.budget_policies.protocol import PriceMark
+from bandit_router.core.outcomes import Booking, money_between
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import AuditEntry, BudgetEdit, BudgetState, DecisionRecord
+from bandit_router.ports.ledger import AuditEntry, BudgetAlert, BudgetEdit, BudgetState, DecisionRecord, Level
 
 WINDOW_KEEP_MS = 400 * 86_400_000
 """How long a window outlives its end: late bills land there. A fixed total is kept for ever."""
 
 
-def window_keys(tenant_id: str, window: Window) -> list[str]:
-    """KEYS 1-4 of `window.lua`."""
-    here = keys.window(tenant_id, window.start_ms)
-    before = here if window.previous_start_ms is None else keys.window(tenant_id, window.previous_start_ms)
-    return [keys.account(tenant_id), here, before, keys.windows(tenant_id)]
+def level_keys(level: Level, latest: str) -> list[str]:
+    """KEYS of a level in `window.lua`; `latest` is the name of the window opened last before, if any is looked at."""
+    charge = level.charge
+    here = keys.window(charge.account_id, charge.window)
+    before = keys.window(charge.account_id, latest) if latest else here
+    account_id = charge.account_id
+    old = keys.old_window(account_id, charge.window)
+    return [keys.account(account_id), here, before, keys.windows(account_id), keys.audit(account_id), old]
 
 
-def window_args(window: Window, *, carry_over: bool) -> tuple[Argument, ...]:
-    """ARGV 1-6 of `window.lua`."""
-    ends = window.end_ms is not None
-    return (
+def level_args(level: Level, latest: str, *, forget_session_ms: int = 0) -> list[Argument]:
+    """ARGV of a level in `window.lua`."""
+    window, in_session = level.window, bool(level.session_id)
+    ends_ms = None if in_session else window.end_ms
+    forget_ms = forget_session_ms if in_session else ends_ms and ends_ms + WINDOW_KEEP_MS
+    return [
+        level.charge.window,
         window.start_ms,
-        _or_empty(window.end_ms),
+        _or_empty(ends_ms),
         _or_empty(window.previous_start_ms),
-        int(carry_over),
-        _or_empty(window.end_ms and window.end_ms + WINDOW_KEEP_MS),
-        window.start_ms - WINDOW_KEEP_MS if ends else "",
-    )
+        "session" if in_session else window.kind.value,
+        0 if in_session else window.ordinal,
+        int(level.carry_over),
+        _or_empty(forget_ms),
+        "" if ends_ms is None else window.start_ms - WINDOW_KEEP_MS,
+        level.cap_nusd if in_session else "",
+        int(level.shadow),
+        " ".join(map(str, level.alert_percents)),
+        latest,
+    ]
+
+
+def booking_args(was: Booking, now: Booking) -> list[Argument]:
+    """ARGV 6-13 of `commit.lua`."""
+    money = money_between(was, now)
+    changes = [money.held_nusd, money.spent_nusd, money.overrun_nusd, money.in_flight_nusd]
+    return [int(was.stands), int(now.stands), was.spent_nusd, now.spent_nusd, *changes]
 
 
 def due_member(tenant_id: str, decision_id: str) -> str:
@@ -40,13 +62,25 @@ def due_member(tenant_id: str, decision_id: str) -> str:
     return f"{tenant_id} {decision_id}"
 
 
-def budget_state(start_ms: int, fields: list[Any]) -> BudgetState:
-    """State from a window's fields: limit spent held over inflight n price price_n price_snap end prev."""
+def budget_state(level: Level, fields: list[Any]) -> BudgetState:
+    """State of a level's window from its fields: limit spent held over inflight n price price_n price_snap end ord."""
     price = None
     if fields[6] is not None:
         price = _mark(fields[6], int(fields[7]), int(fields[8]))
-    window = Window(start_ms, _or_none(fields[9]), _or_none(fields[10]))
-    return BudgetState(window, account(fields), price)
+    return BudgetState(replace(level.window, end_ms=_or_none(fields[9])), account(fields), price)
+
+
+def charged_state(charge: Charge, fields: list[Any]) -> BudgetState:
+    """State of the window that a decision was charged to."""
+    named = Window.named(charge.window)
+    window = replace(named, ordinal=int(fields[10] or 0), previous_start_ms=_or_none(fields[13]))
+    return budget_state(Level(charge.account_id, window), fields)
+
+
+def budget_alerts(levels: Sequence[Level], states: Sequence[BudgetState], percents: list[int]) -> list[BudgetAlert]:
+    """The alerts among the percents reached, 0 standing for none."""
+    found = zip(levels, states, percents, strict=True)
+    return [BudgetAlert(level.account_id, percent, state) for level, state, percent in found if percent]
 
 
 def price_text(mark: PriceMark) -> str:

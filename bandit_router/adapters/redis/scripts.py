@@ -48,6 +48,7 @@ def _load(*names: str) -> Script:
 
 
 OPEN_ACCOUNT = _load("open_account")
+CLOSE_ACCOUNT = _load("close_account")
 HOLD = _load("window", "hold")
 COMMIT = _load("commit")
 BUDGET = _load("window", "budget")

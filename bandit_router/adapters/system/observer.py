@@ -38,6 +38,7 @@ HELP = {
     "snapshot_version": "Version of the learned state that this replica serves, by pool",
     "states_unreadable": "Learned states that this replica could not read, by pool",
     "encoder_timeouts": "Texts decided on the average context because their encoder was too slow",
+    "budget_alerts": "Shares of a window's limit (in per cent) that held and spent money has reached, by tenant",
     "decisions_expired": "Decisions whose usage had not come by their deadline",
     "outage_decisions": "Decisions made without the store",
     "outage_decisions_waiting": "Decisions made without the store that are not in the ledger yet",

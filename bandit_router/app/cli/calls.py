@@ -35,6 +35,7 @@ _ARM_SCORES = (
 )
 
 Reason = Annotated[str, typer.Option("--reason", help="Kept in the audit trail.")]
+EditKey = Annotated[str | None, typer.Option(help="Names the edit, so that a repetition changes nothing.")]
 
 
 def route(
@@ -108,10 +109,16 @@ def get_budget(tenant_id: TenantId, target: Target = DEFAULT_TARGET, json_output
 
 @budgets.command("set-limit")
 def set_limit(
-    tenant_id: TenantId, limit_usd: str, reason: Reason = "", target: Target = DEFAULT_TARGET, json_output: Json = False
+    tenant_id: TenantId,
+    limit_usd: str,
+    reason: Reason = "",
+    key: EditKey = None,
+    target: Target = DEFAULT_TARGET,
+    json_output: Json = False,
 ) -> None:
     """Set the limit of this window and the ones to come."""
-    request = {"tenant_id": tenant_id, "limit_nusd": parse_usd(limit_usd, "LIMIT_USD"), "reason": reason}
+    limit_nusd = parse_usd(limit_usd, "LIMIT_USD")
+    request = without_unset(tenant_id=tenant_id, limit_nusd=limit_nusd, reason=reason, idempotency_key=key)
     _show_budget("SetBudgetLimit", request, target=target, as_json=json_output)
 
 
@@ -120,18 +127,27 @@ def grant(
     tenant_id: TenantId,
     amount_usd: str,
     reason: Reason = "",
+    key: EditKey = None,
     target: Target = DEFAULT_TARGET,
     json_output: Json = False,
 ) -> None:
     """Add money to this window only."""
-    request = {"tenant_id": tenant_id, "amount_nusd": parse_usd(amount_usd, "AMOUNT_USD"), "reason": reason}
+    amount_nusd = parse_usd(amount_usd, "AMOUNT_USD")
+    request = without_unset(tenant_id=tenant_id, amount_nusd=amount_nusd, reason=reason, idempotency_key=key)
     _show_budget("GrantBudget", request, target=target, as_json=json_output)
 
 
 @budgets.command("reset")
-def reset(tenant_id: TenantId, reason: Reason = "", target: Target = DEFAULT_TARGET, json_output: Json = False) -> None:
+def reset(
+    tenant_id: TenantId,
+    reason: Reason = "",
+    key: EditKey = None,
+    target: Target = DEFAULT_TARGET,
+    json_output: Json = False,
+) -> None:
     """Write off what this window has spent."""
-    _show_budget("ResetBudget", {"tenant_id": tenant_id, "reason": reason}, target=target, as_json=json_output)
+    request = without_unset(tenant_id=tenant_id, reason=reason, idempotency_key=key)
+    _show_budget("ResetBudget", request, target=target, as_json=json_output)
 
 
 @budgets.command("audit")

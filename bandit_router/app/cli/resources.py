@@ -161,6 +161,9 @@ def create_tenant(
     budget_policy: Annotated[str | None, typer.Option(help="replan, threshold, primal_dual or none.")] = None,
     fallback_arm: Annotated[str | None, typer.Option(help="A free arm for when no money is left.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Keep what it teaches from other tenants.")] = False,
+    parent: Annotated[str | None, typer.Option(help="Organisation that pays too: acme, for tenant acme/x.")] = None,
+    session_cap_usd: Annotated[str | None, typer.Option(help="Most money per session, decimal USD.")] = None,
+    alert_percent: Annotated[list[int] | None, typer.Option(help="Tell when so much is used; repeatable.")] = None,
     target: Target = DEFAULT_TARGET,
     json_output: Json = False,
     dry_run: DryRun = False,
@@ -181,6 +184,9 @@ def create_tenant(
         budget_policy=budget_policy,
         fallback_arm_id=fallback_arm,
         isolated=isolated,
+        parent_tenant_id=parent,
+        session_cap_nusd=None if session_cap_usd is None else parse_usd(session_cap_usd, "--session-cap-usd"),
+        alert_percents=alert_percent,
     )
     with connect(target) as client:
         response = client.call("CreateTenant", {"tenant": tenant, "dry_run": dry_run})

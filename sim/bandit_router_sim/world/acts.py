@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from bandit_router.core.decision import Decision
 from bandit_router.core.outcomes import Outcome
-from bandit_router.ports.ledger import BudgetState
+from bandit_router.ports.ledger import BudgetState, Level
 from bandit_router.service.messages import FeedbackRequest, RouteRequest
 
 
@@ -42,7 +42,10 @@ class Act:
     misfit: Decision | None = None
     misfit_free_nusd: int = 0
     shown: BudgetState | None = None
-    """What the ledger last told about the budget."""
+    """What the ledger last told about the tenant's own budget."""
+
+    free: list[tuple[bool, int]] = field(default_factory=list)
+    """Of each level told of since then, the tenant's own first: whether it refuses, and what is free."""
 
     read: Outcome | None = None
     """The outcome last read, and None if there was no record."""
@@ -57,3 +60,16 @@ class Act:
 
     away: bool = False
     """A store call of this act has failed."""
+
+    @property
+    def free_nusd(self) -> int:
+        """The largest hold that all levels told of have."""
+        return min([free_nusd for refuses, free_nusd in self.free if refuses], default=self.free[0][1])
+
+    def was_told(self, level: Level, budget: BudgetState) -> None:
+        """The ledger has told about a budget."""
+        is_own = self.route is None or (level.account_id == self.route.tenant_id and not level.session_id)
+        if is_own:
+            self.shown = budget
+            self.free.clear()
+        self.free.append((not level.shadow, budget.account.free_nusd))

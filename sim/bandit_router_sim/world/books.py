@@ -6,13 +6,15 @@ window's account is a sum over its decisions, so a hold that was lost, settled t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from bandit_router.core.budget import Account, BudgetEditKind
 from bandit_router.core.decision import Decision
 from bandit_router.core.outcomes import Billing, Outcome
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import BudgetEdit
+from bandit_router.ports.ledger import BudgetEdit, Level
 from bandit_router_sim.world.failure import Violation
 
 MAX_LIMIT_NUSD = 2**53
@@ -29,6 +31,10 @@ class Entry:
     free_nusd: int
     deadline_ms: int
     keep_ms: int
+    levels: tuple[Level, ...] = ()
+    covered_nusd: int = 0
+    """The least that has been set aside or booked for it at any time."""
+
     revision: int = 0
     settled_ms: int | None = None
 
@@ -37,6 +43,12 @@ class Entry:
         """Whether its hold is still set aside."""
         return self.outcome.billing is Billing.HELD
 
+    def follow(self, after: Outcome, packed: bytes) -> None:
+        """Its outcome has changed."""
+        if after.billing is not Billing.HELD:
+            self.covered_nusd = min(self.covered_nusd, after.cost_nusd)
+        self.outcome, self.packed_outcome, self.revision = after, packed, self.revision + 1
+
     def is_kept(self, now_ms: int) -> bool:
         """Whether the store must still have the record."""
         return self.settled_ms is None or now_ms < max(self.deadline_ms, self.settled_ms) + self.keep_ms
@@ -44,72 +56,121 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Period:
-    """One window: its limit, its decisions, and what resets have written off."""
+    """One window: its limit, its decisions, what resets have written off of each, and the share alerted of last."""
 
     limit_nusd: int
     entries: list[Entry] = field(default_factory=list)
-    spent_off_nusd: int = 0
-    overrun_off_nusd: int = 0
+    written_off_nusd: dict[str, int] = field(default_factory=dict)
+    alerted: int = 0
+
+    def is_forgotten(self, now_ms: int) -> bool:
+        """Whether a session is: with the records of its decisions, as they would have gone without a bill."""
+        return all(entry.deadline_ms + entry.keep_ms <= now_ms for entry in self.entries)
 
     def account(self) -> Account:
         """All counters, added up."""
         standing = [entry for entry in self.entries if entry.stands]
-        outcomes = [entry.outcome for entry in self.entries]
         return Account(
             limit_nusd=self.limit_nusd,
-            spent_nusd=sum(outcome.cost_nusd for outcome in outcomes) - self.spent_off_nusd,
+            spent_nusd=sum(self._booked(entry)[0] for entry in self.entries),
             held_nusd=sum(entry.decision.quote.hold_nusd for entry in standing),
-            overrun_nusd=sum(max(0, o.cost_nusd - o.hold_nusd) for o in outcomes) - self.overrun_off_nusd,
+            overrun_nusd=sum(self._booked(entry)[1] for entry in self.entries),
             in_flight_nusd=sum(entry.decision.quote.expected_cost_nusd for entry in standing),
             decisions=len(self.entries),
         )
 
+    def reset(self) -> None:
+        """What is booked so far is written off, for good."""
+        for entry in self.entries:
+            off_nusd = self.written_off_nusd.get(entry.decision.decision_id, 0)
+            if not entry.stands:
+                self.written_off_nusd[entry.decision.decision_id] = max(off_nusd, entry.outcome.cost_nusd)
+
+    def reached(self, percents: Sequence[int]) -> int:
+        """The largest of the shares that is used up, in exact fractions."""
+        account = self.account()
+        used_nusd = account.spent_nusd + account.held_nusd
+        return max([p for p in percents if used_nusd >= Fraction(p, 100) * account.limit_nusd], default=0)
+
+    def _booked(self, entry: Entry) -> tuple[int, int]:
+        """Spent and overrun of one decision."""
+        off_nusd = self.written_off_nusd.get(entry.decision.decision_id, 0)
+        if off_nusd:
+            left_nusd = max(0, entry.outcome.cost_nusd - off_nusd)
+            return left_nusd, left_nusd
+        return entry.outcome.cost_nusd, max(0, entry.outcome.cost_nusd - entry.covered_nusd)
+
 
 @dataclass(slots=True, eq=False)
 class Purse:
-    """One tenant's windows and the edits made to them, with the account before and after."""
+    """One account: its windows (sessions are some of them), and its trail of edits and alerts."""
 
     base_limit_nusd: int
-    first_start_ms: int | None = None
-    periods: dict[int, Period] = field(default_factory=dict)
-    edits: list[tuple[BudgetEdit, Account, Account]] = field(default_factory=list)
+    latest: Window | None = None
+    periods: dict[str, Period] = field(default_factory=dict)
+    trail: list[tuple[BudgetEdit, Account, Account]] = field(default_factory=list)
+    edit_ids: set[str] = field(default_factory=set)
     contexts: list[bytes] = field(default_factory=list)
 
-    def view(self, window: Window, *, carry_over: bool) -> Account:
+    def view(self, level: Level) -> Account:
         """The account of a window as it must be shown."""
-        period = self.periods.get(window.start_ms)
-        return period.account() if period else Account(self._opening_limit(window, carry_over=carry_over))
+        period = self.periods.get(level.charge.window)
+        if period is None:
+            return Account(self._opening_limit(level))
+        return replace(period.account(), limit_nusd=level.cap_nusd) if level.session_id else period.account()
 
-    def period(self, window: Window, *, carry_over: bool) -> Period:
+    def period(self, level: Level) -> Period:
         """The window, opened if it is not yet."""
-        if window.start_ms not in self.periods:
-            self.periods[window.start_ms] = Period(self._opening_limit(window, carry_over=carry_over))
-            if self.first_start_ms is None:
-                self.first_start_ms = window.start_ms
-        return self.periods[window.start_ms]
+        name, window = level.charge.window, level.window
+        if name not in self.periods:
+            self.periods[name] = Period(self._opening_limit(level))
+            latest = self.latest
+            is_later = latest is None or latest.kind is not window.kind or latest.ordinal < window.ordinal
+            if is_later and not level.session_id:
+                self.latest = window
+        if level.session_id:
+            self.periods[name].limit_nusd = level.cap_nusd
+        return self.periods[name]
 
-    def edit(self, edit: BudgetEdit, window: Window, *, carry_over: bool) -> Account:
-        """The account after an edit."""
-        before = self.view(window, carry_over=carry_over)
-        period = self.period(window, carry_over=carry_over)
+    def edit(self, edit: BudgetEdit, level: Level) -> Account:
+        """The account after an edit; one that was made before changes nothing."""
+        before = self.view(level)
+        if edit.edit_id in self.edit_ids:
+            return before
+        period = self.period(level)
         if edit.kind is BudgetEditKind.RESET:
-            period.spent_off_nusd += before.spent_nusd
-            period.overrun_off_nusd += before.overrun_nusd
+            period.reset()
         elif edit.kind is BudgetEditKind.GRANT:
             period.limit_nusd += edit.amount_nusd
         else:
             self.base_limit_nusd = period.limit_nusd = edit.amount_nusd
+        period.alerted = min(period.alerted, period.reached(level.alert_percents))
+        if edit.edit_id:
+            self.edit_ids.add(edit.edit_id)
         after = period.account()
-        self.edits.append((edit, before, after))
+        self.trail.append((replace(edit, edit_id=""), before, after))
         return after
 
-    def _opening_limit(self, window: Window, *, carry_over: bool) -> int:
-        start_ms = window.previous_start_ms
-        if not carry_over or start_ms is None or self.first_start_ms is None or start_ms < self.first_start_ms:
+    def alert(self, level: Level, now_ms: int) -> int:
+        """The share that must be alerted of now, 0 for none."""
+        period = self.periods.get(level.charge.window)
+        percent = 0 if period is None else period.reached(level.alert_percents)
+        if period is None or percent <= period.alerted:
+            return 0
+        period.alerted = percent
+        note = BudgetEdit(level.account_id, BudgetEditKind.ALERT, percent, "", "", now_ms)
+        self.trail.append((note, period.account(), period.account()))
+        return percent
+
+    def _opening_limit(self, level: Level) -> int:
+        """One base limit, one more for each idle window since the latest, and what that one has left."""
+        latest, window = self.latest, level.window
+        if level.session_id:
+            return level.cap_nusd
+        if not level.carry_over or latest is None or latest.kind is not window.kind or latest.ordinal >= window.ordinal:
             return self.base_limit_nusd
-        before = self.periods.get(start_ms)
-        left_nusd = self.base_limit_nusd if before is None else before.account().free_nusd
-        return min(MAX_LIMIT_NUSD, self.base_limit_nusd + max(0, left_nusd))
+        left_nusd = max(0, self.periods[latest.name].account().free_nusd)
+        return min(MAX_LIMIT_NUSD, self.base_limit_nusd * (window.ordinal - latest.ordinal) + left_nusd)
 
 
 @dataclass(slots=True, eq=False)
@@ -127,11 +188,21 @@ class Books:
         entry = self.requests.get((tenant_id, request_id)) if request_id else None
         return entry if entry is not None and now_ms < entry.deadline_ms + entry.keep_ms else None
 
-    def check_law(self, tenant_id: str, start_ms: int, account: Account) -> None:
+    def forget_sessions(self, now_ms: int) -> None:
+        """Sessions end by themselves."""
+        for purse in self.purses.values():
+            sessions = [name for name in purse.periods if name.startswith("session:")]
+            for name in sessions:
+                if purse.periods[name].is_forgotten(now_ms):
+                    del purse.periods[name]
+
+    def check_law(self, account_id: str, window: str, account: Account) -> None:
         """limit = free + held + spent in integers, and every counter is the sum over the decisions."""
         parts = (account.free_nusd, account.held_nusd, account.spent_nusd)
         if account.limit_nusd != sum(parts) or any(type(part) is not int for part in parts):
-            raise Violation(f"{tenant_id}: limit {account.limit_nusd} is not free + held + spent = {parts}")
-        expected = self.purses[tenant_id].periods[start_ms].account()
+            raise Violation(f"{account_id}: limit {account.limit_nusd} is not free + held + spent = {parts}")
+        if account.spent_nusd < 0 or account.held_nusd < 0 or account.overrun_nusd < 0:
+            raise Violation(f"{account_id}, window {window}: a counter is negative in {account}")
+        expected = self.purses[account_id].periods[window].account()
         if account != expected:
-            raise Violation(f"{tenant_id}, window {start_ms}: the store has {account}, the books {expected}")
+            raise Violation(f"{account_id}, window {window}: the store has {account}, the books {expected}")

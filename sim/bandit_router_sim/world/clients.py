@@ -161,8 +161,7 @@ class Clients:
     def _check_exhausted(self, act: Act, request: RouteRequest, error: BudgetExhausted) -> None:
         """No allowed arm's hold fitted at the moment the store said so, and there was no fallback."""
         if request.dry_run:
-            assert act.shown is not None
-            free_nusd, fits = act.shown.account.free_nusd, error.least_hold_nusd <= act.shown.account.free_nusd
+            free_nusd, fits = act.free_nusd, error.least_hold_nusd <= act.free_nusd
         else:
             assert act.misfit is not None
             free_nusd = act.misfit_free_nusd
@@ -182,7 +181,7 @@ class Clients:
         if act.shown is None or reply.budget != act.shown:
             raise Violation(f"{act.name} was told {reply.budget}, the store said {act.shown}")
         if request.dry_run:
-            expected = check_decision(decision, free_nusd=act.shown.account.free_nusd)
+            expected = check_decision(decision, free_nusd=act.free_nusd)
         else:
             books = self._stage.watch.books
             entry = books.entries[decision.decision_id]

@@ -49,7 +49,7 @@ def after_feedback(before: Outcome, request: FeedbackRequest, decision: Decision
 
 def after_deadline(before: Outcome) -> Outcome:
     """The outcome once a standing hold has expired."""
-    return replace(before, billing=Billing.EXPIRED, cost_nusd=before.hold_nusd if before.expiry_charges else 0)
+    return _booked(before, Billing.EXPIRED, None, before.hold_nusd if before.expiry_charges else 0)
 
 
 def bill_of(usage: Usage, decision: Decision) -> Bill:
@@ -76,9 +76,15 @@ def _slot(*, is_set: bool, request: FeedbackRequest) -> FeedbackStatus:
 
 def _billed(before: Outcome, usage: Usage | None, decision: Decision) -> Outcome:
     if usage is None:
-        return replace(before, billing=Billing.CANCELLED, bill=None, cost_nusd=0)
+        return _booked(before, Billing.CANCELLED, None, 0)
     bill = bill_of(usage, decision)
-    return replace(before, billing=Billing.BILLED, bill=bill, cost_nusd=bill.cost_nusd)
+    return _booked(before, Billing.BILLED, bill, bill.cost_nusd)
+
+
+def _booked(before: Outcome, billing: Billing, bill: Bill | None, cost_nusd: int) -> Outcome:
+    """What is left of the hold is let go, and does not come back."""
+    let_go_nusd = max(before.let_go_nusd, before.hold_nusd - cost_nusd)
+    return replace(before, billing=billing, bill=bill, cost_nusd=cost_nusd, let_go_nusd=let_go_nusd)
 
 
 def _detailed(before: Outcome, request: FeedbackRequest) -> Outcome:

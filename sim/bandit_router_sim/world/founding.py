@@ -90,13 +90,15 @@ def make_tenant(dice: Dice, tenant_id: str, pool_id: str, arms: Sequence[Arm]) -
         fallback_arm_id=dice.pick(free) if free and dice.chance(0.7) else "",
         isolated=dice.chance(0.2),
         shadow=dice.chance(0.1),
+        session_cap_nusd=hold_nusd * dice.spread(1, 8) if dice.chance(0.3) else 0,
+        alert_percents=dice.pick(((), (50, 80, 95), (1, 100))),
     )
 
 
 def make_window(dice: Dice) -> WindowRule:
     """A window of any kind."""
     kind = dice.weighted(_KINDS)
-    last_day = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}.get(kind, 1)
+    last_day = {WindowKind.WEEK: 7, WindowKind.MONTH: 31}.get(kind, 1)
     return WindowRule(kind, dice.pick(_ZONES), dice.between(1, last_day), dice.chance(0.4))
 
 
@@ -113,7 +115,7 @@ def make_request(dice: Dice, tenant_id: str, pool: Pool, arm_ids: Sequence[str],
         allowed_arm_ids=allowed,
         max_cost_nusd=dice.spread(10**3, 10**8) if dice.chance(0.1) else None,
         min_expected_reward=dice.uniform() if dice.chance(0.05) else None,
-        session=Session("s", last_arm_id, dice.spread(1, 5000)) if last_arm_id else Session(),
+        session=Session(dice.pick(("", "s", "another: s")), last_arm_id, dice.spread(1, 5000) if last_arm_id else 0),
         features={name: round(dice.uniform(), 6) for name in pool.features if dice.chance(0.7)},
     )
 

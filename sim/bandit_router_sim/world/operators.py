@@ -8,6 +8,7 @@ from dataclasses import replace
 from bandit_router.core.errors import RouterError
 from bandit_router.core.resources import Arm, ExpiryPolicy, Pool, Tenant
 from bandit_router.ports.ledger import StoreUnavailable
+from bandit_router.service.budgets import BudgetService
 from bandit_router_sim.world.acts import Act, ActKind
 from bandit_router_sim.world.clients import Account, Clients
 from bandit_router_sim.world.founding import change_arm, make_arm, make_pool, make_tenant, make_window
@@ -30,6 +31,7 @@ class Operators:
         self._clients = clients
         self._pools: dict[str, dict[str, Arm]] = {}
         self._founded = 0
+        self._grants = 0
 
     # Replicas
 
@@ -124,6 +126,9 @@ class Operators:
         """One more tenant of a pool that has one."""
         account = self._stage.dice.pick(self._clients.memory.accounts)
         tenant = self._new_tenant(account.pool.pool_id)
+        if self._stage.dice.chance(0.6) and not account.tenant.parent_tenant_id:
+            parent_id = account.tenant.tenant_id
+            tenant = replace(tenant, tenant_id=f"{parent_id}/{tenant.tenant_id}", parent_tenant_id=parent_id)
         act = self._stage.begin(ActKind.ADMIN, f"found {tenant.tenant_id}", replica)
         self._stage.spawn(act, self._found_tenant(act, replica, tenant, account.pool, account.arm_ids))
 
@@ -192,6 +197,7 @@ class Operators:
             "limit": (4.0, lambda: budgets.set_limit(tenant_id, min(amount_nusd, 10**12), reason=why, actor=who)),
             "most": (0.2, lambda: budgets.set_limit(tenant_id, amount_nusd, reason=why, actor=who)),
             "grant": (2.0, lambda: budgets.grant(tenant_id, limit_nusd // 4 + 1, reason=why, actor=who)),
+            "grant once": (1.0, lambda: self._grant_once(budgets, tenant_id, limit_nusd // 5 + 1)),
             "reset": (1.0, lambda: budgets.reset(tenant_id, reason=why, actor=who)),
             "rehearse": (0.5, lambda: budgets.reset(tenant_id, reason=why, actor=who, dry_run=True)),
             "get": (1.0, lambda: budgets.get(tenant_id)),
@@ -200,6 +206,18 @@ class Operators:
         word = dice.weighted({word: weight for word, (weight, _) in steps.items()})
         act = self._stage.begin(ActKind.BUDGET, f"{word} {tenant_id}", replica)
         self._stage.spawn(act, self._once(act, replica, steps[word][1]))
+
+    async def _grant_once(self, budgets: BudgetService, tenant_id: str, amount_nusd: int) -> None:
+        """A grant that is repeated until it is answered."""
+        self._grants += 1
+        edit_id = f"grant {self._grants}"
+        while True:
+            try:
+                await budgets.grant(tenant_id, amount_nusd, reason="test", actor="world", edit_id=edit_id)
+            except StoreUnavailable:
+                await turn()
+            else:
+                return
 
     def _edit(self, replica: Replica, what: str, step: Step) -> None:
         act = self._stage.begin(ActKind.ADMIN, what, replica)

@@ -96,10 +96,10 @@ class Rest:
         if left:
             raise Violation(f"holds still stand after {_MAX_SWEEPS} sweeps: {left}")
         for tenant_id, purse in self._stage.watch.books.purses.items():
-            for start_ms, period in purse.periods.items():
+            for name, period in purse.periods.items():
                 account = period.account()
                 if account.held_nusd or account.in_flight_nusd:
-                    raise Violation(f"{tenant_id}, window {start_ms}, is at rest with {account}")
+                    raise Violation(f"{tenant_id}, window {name}, is at rest with {account}")
 
     def _learn_all(self) -> None:
         """Past the last lease, any learner finishes."""
@@ -147,7 +147,7 @@ class Rest:
         """The audit trail is all edits in order, each with the account before and after."""
         for tenant_id, purse in self._stage.watch.books.purses.items():
             trail: Sequence[AuditEntry] = at_once(
-                self._stage.store.ledger.audit(tenant_id, after_id="", limit=len(purse.edits) + 1)
+                self._stage.store.ledger.audit(tenant_id, after_id="", limit=len(purse.trail) + 1)
             )
-            if [(line.edit, line.before, line.after) for line in trail] != purse.edits:
-                raise Violation(f"audit trail of {tenant_id} is {trail}, edits were {purse.edits}")
+            if [(line.edit, line.before, line.after) for line in trail] != purse.trail:
+                raise Violation(f"audit trail of {tenant_id} is {trail}, it should be {purse.trail}")

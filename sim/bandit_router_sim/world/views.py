@@ -6,21 +6,23 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from bandit_router.core.budget import Charge
 from bandit_router.core.decision import Decision, Reason
 from bandit_router.core.errors import NoFeasibleArm, ResourceNotFound
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.resources import Arm, ExpiryPolicy, HoldPolicy, Pool, Tenant
-from bandit_router.ports.catalog import Kind
-from bandit_router.service.documents import arm_key, decode_arm, decode_pool, decode_tenant
+from bandit_router.core.windows import window_at
+from bandit_router.ports.catalog import Document, Kind
+from bandit_router.service.documents import arm_key, read_arm, read_pool, read_tenant
 from bandit_router.service.messages import RouteRequest
 from bandit_router_sim.world.acts import Act
 from bandit_router_sim.world.failure import Violation
 
 Resource = Pool | Arm | Tenant
-_DECODERS: Mapping[Kind, Callable[[bytes], Resource]] = {
-    Kind.POOL: decode_pool,
-    Kind.ARM: decode_arm,
-    Kind.TENANT: decode_tenant,
+_READERS: Mapping[Kind, Callable[[Document], Resource]] = {
+    Kind.POOL: read_pool,
+    Kind.ARM: read_arm,
+    Kind.TENANT: read_tenant,
 }
 
 
@@ -36,7 +38,8 @@ class Views:
     def changed(self, kind: Kind, key: str, version: int, body: bytes | None) -> None:
         """A document was put (or deleted: `body` is None)."""
         self.version = version
-        self.history[kind, key].append((version, None if body is None else _DECODERS[kind](body)))
+        found = None if body is None else _READERS[kind](Document(kind, key, version, body))
+        self.history[kind, key].append((version, found))
 
     def seen(self, kind: Kind, key: str, oldest: int) -> list[Resource | None]:
         """All that the document has been, for one who looked at version `oldest` or later."""
@@ -69,7 +72,9 @@ class Views:
     def check_decision(self, decision: Decision, outcome: Outcome, request: RouteRequest, oldest: int) -> None:
         """The decision was made for a tenant and over arms as they have been since `oldest`."""
         tenants = self.tenants(decision.tenant_id, oldest)
-        if not any(_suits(tenant, decision, outcome) for tenant in tenants):
+        pairs = [(t, p) for t in tenants for p in self._parents(t, oldest)]
+        session_id = request.session.session_id
+        if not any(_suits(t, decision, outcome) and _is_paid_by(decision, t, p, session_id) for t, p in pairs):
             raise Violation(f"{decision.decision_id} does not follow any state of its tenant since version {oldest}")
         arms = self.arms(tenants[0], oldest)
         quoted = {quote.arm_id: quote.excluded_because for quote in decision.quotes}
@@ -77,6 +82,13 @@ class Views:
         chosen = [arm for arm in arms[decision.arm_id] if arm is not None]
         if not any(arm.prices == decision.prices and arm.enabled and not arm.draining for arm in chosen):
             raise Violation(f"{decision.decision_id}: arm {decision.arm_id} was not so since version {oldest}")
+
+    def _parents(self, tenant: Tenant, oldest: int) -> list[Tenant | None]:
+        """All that the tenant's parent has been since; it was there before its tenant."""
+        if not tenant.parent_tenant_id:
+            return [None]
+        made = self.history[Kind.TENANT, tenant.tenant_id][0][0]
+        return [*self.tenants(tenant.parent_tenant_id, max(oldest, made))]
 
     def check_refusal(self, refusal: NoFeasibleArm, request: RouteRequest, oldest: int) -> None:
         """Every arm that the pool has had all along was excluded, and for a reason that was true."""
@@ -120,13 +132,21 @@ def _may_say(rule: str, arm: Arm | None, request: RouteRequest) -> bool:
     return rule == "" or limits[rule] is not None
 
 
+def _is_paid_by(decision: Decision, tenant: Tenant, parent: Tenant | None, session_id: str) -> bool:
+    """The decision is charged to the present windows of these, and refused by none only if all are trials."""
+    payers = [tenant] if parent is None else [tenant, parent]
+    expected = [Charge(t.tenant_id, window_at(t.window, decision.decided_ms).name) for t in payers]
+    if session_id and tenant.session_cap_nusd:
+        expected.append(Charge(tenant.tenant_id, f"session:{session_id}"))
+    is_shadow = decision.reason is Reason.FALLBACK or all(t.shadow for t in payers)
+    return list(decision.charges) == expected and decision.shadow == is_shadow
+
+
 def _suits(tenant: Tenant, decision: Decision, outcome: Outcome) -> bool:
-    is_shadow = tenant.shadow or decision.reason is Reason.FALLBACK
     return (
         tenant.pool_id == decision.pool_id
         and decision.deadline_ms == decision.decided_ms + int(tenant.hold_ttl_s * 1000)
         and outcome.expiry_charges == (tenant.expiry_policy is ExpiryPolicy.CHARGE)
-        and decision.shadow == is_shadow
         and _holds_enough(tenant, decision)
     )
 

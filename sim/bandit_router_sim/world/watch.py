@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bandit_router.adapters.memory.clock import ManualClock
@@ -17,6 +17,7 @@ from bandit_router.ports.ledger import (
     RECENT_CONTEXTS,
     AccountMissing,
     AlreadyDecided,
+    BudgetAlert,
     BudgetEdit,
     BudgetState,
     DecisionRecord,
@@ -24,11 +25,12 @@ from bandit_router.ports.ledger import (
     DueDecision,
     Held,
     HoldRequest,
+    Level,
     OutcomeCommit,
 )
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router_sim.world.acts import ActKind
-from bandit_router_sim.world.books import MAX_LIMIT_NUSD, Books, Entry, Purse
+from bandit_router_sim.world.books import MAX_LIMIT_NUSD, Books, Entry, Period, Purse
 from bandit_router_sim.world.draws import check_decision
 from bandit_router_sim.world.expectations import after_deadline, after_feedback
 from bandit_router_sim.world.failure import Trace, Violation
@@ -66,6 +68,7 @@ class Watch:
 
     def __call__(self, effect: Effect) -> None:
         """Look at a call that has just taken effect."""
+        self.books.forget_sessions(self._clock.now_ms())
         told = "" if effect.error is None else type(effect.error).__name__
         if isinstance(effect.error, AccountMissing):
             self._check_missing(effect)
@@ -77,36 +80,37 @@ class Watch:
 
     def check_accounts(self) -> None:
         """The budget law in every window of every tenant."""
+        self.books.forget_sessions(self._clock.now_ms())
         for tenant_id, purse in self.books.purses.items():
-            for start_ms in purse.periods:
-                state: BudgetState = at_once(self._store.ledger.budget(tenant_id, Window(start_ms), carry_over=False))
-                self.books.check_law(tenant_id, start_ms, state.account)
+            for name, period in purse.periods.items():
+                state: BudgetState = at_once(self._store.ledger.budget(_level_named(tenant_id, name, period)))
+                self.books.check_law(tenant_id, name, state.account)
 
     def _check_missing(self, effect: Effect) -> None:
         """No account is missing that was opened."""
-        asked = effect.args[0]
-        tenant_id = asked if isinstance(asked, str) else asked.tenant_id
+        tenant_id = str(effect.error)
         if tenant_id in self.books.purses:
             raise Violation(f"{effect.act.name}: the account of {tenant_id} is missing")
         effect.act.missed_account = True
 
     def _close_account(self, effect: Effect) -> str:
         """Nobody deletes a tenant in these worlds, so no account that was ever used may go."""
-        tenant_id = effect.args[0]
+        tenant_id, _ = effect.args
         purse = self.books.purses.pop(tenant_id, None)
         if purse is not None and (purse.periods or tenant_id in self.books.founded):
             raise Violation(f"{effect.act.name} closed the account of {tenant_id}, which is in use")
         return str(tenant_id)
 
     def _open_account(self, effect: Effect) -> str:
-        tenant_id, limit_nusd = effect.args
+        tenant_id, limit_nusd, _ = effect.args
         self.books.purses.setdefault(tenant_id, Purse(limit_nusd))
         return f"{tenant_id} {limit_nusd}"
 
     def _hold(self, effect: Effect) -> str:
         request: HoldRequest = effect.args[0]
-        purse, answer = self.books.purses[request.tenant_id], effect.answer
-        before = purse.view(request.window, carry_over=request.carry_over)
+        answer, levels = effect.answer, request.levels
+        before = self._views_of(levels)
+        free_nusd, short = _largest_hold(levels, before)
         known = self.books.decided(request.tenant_id, request.request_id, self._clock.now_ms())
         known = known or self.books.entries.get(request.decision_id)
         if (known is not None) != isinstance(answer, AlreadyDecided):
@@ -114,41 +118,58 @@ class Watch:
         if known is not None:
             self._check_record(known, answer.record)
         elif isinstance(answer, DoesNotFit):
-            if request.shadow or request.hold_nusd <= before.free_nusd:
-                raise Violation(f"a hold of {request.hold_nusd} was refused with {before.free_nusd} free")
+            if (
+                short is None
+                or request.hold_nusd <= free_nusd
+                or (answer.free_nusd, answer.short) != (free_nusd, short)
+            ):
+                raise Violation(f"a hold of {request.hold_nusd} was refused ({answer}) with {free_nusd} free")
         else:
-            self._admit(effect, request, answer, before)
-        after = purse.view(request.window, carry_over=request.carry_over)
-        self._check_state(f"hold for {request.tenant_id}", answer.budget, request.window, after)
-        self._remember_hold(effect, request, before)
-        effect.act.shown = answer.budget
-        return f"{request.decision_id} {request.hold_nusd} of {before.free_nusd}: {type(answer).__name__}"
+            self._admit(effect, request, answer, free_nusd)
+        if known is None:
+            self._check_alerts(request, answer.alerts)
+        after = self._views_of(levels)
+        for level, budget, expected in zip(levels, answer.budgets, after, strict=True):
+            self._check_state(f"hold for {request.tenant_id}", budget, level.window, expected)
+        if isinstance(answer, DoesNotFit):
+            effect.act.misfit, effect.act.misfit_free_nusd = decode_decision(request.decision), free_nusd
+        effect.act.was_told(levels[0], answer.budget)
+        return f"{request.decision_id} {request.hold_nusd} of {free_nusd}: {type(answer).__name__}"
 
-    def _remember_hold(self, effect: Effect, request: HoldRequest, before: Account) -> None:
-        if isinstance(effect.answer, DoesNotFit):
-            effect.act.misfit = decode_decision(request.decision)
-            effect.act.misfit_free_nusd = before.free_nusd
+    def _views_of(self, levels: Sequence[Level]) -> list[Account]:
+        return [self.books.purses[level.account_id].view(level) for level in levels]
 
-    def _admit(self, effect: Effect, request: HoldRequest, answer: Held, before: Account) -> None:
+    def _check_alerts(self, request: HoldRequest, told: Sequence[BudgetAlert]) -> None:
+        expected = [
+            (level.account_id, percent)
+            for level in request.levels
+            if (percent := self.books.purses[level.account_id].alert(level, request.held_ms))
+        ]
+        if [(alert.account_id, alert.percent) for alert in told] != expected:
+            raise Violation(f"{request.decision_id}: alerts {told}, should be {expected}")
+
+    def _admit(self, effect: Effect, request: HoldRequest, answer: Held, free_nusd: int) -> None:
         """A decision was recorded: it fitted, is what its request asked for, and was drawn as it says."""
         decision, outcome = decode_decision(request.decision), decode_outcome(request.outcome)
-        if not request.shadow and not 0 <= request.hold_nusd <= before.free_nusd:
-            raise Violation(f"{decision.decision_id} holds {request.hold_nusd} of {before.free_nusd} free")
+        shadow = all(level.shadow for level in request.levels)
+        if not shadow and not 0 <= request.hold_nusd <= free_nusd:
+            raise Violation(f"{decision.decision_id} holds {request.hold_nusd} of {free_nusd} free")
         promised = (decision.hold_nusd, decision.quote.expected_cost_nusd, decision.deadline_ms, decision.shadow)
-        if promised != (request.hold_nusd, request.expected_cost_nusd, request.deadline_ms, request.shadow):
+        if promised != (request.hold_nusd, request.expected_cost_nusd, request.deadline_ms, shadow):
             raise Violation(f"{decision.decision_id}: the hold differs from the decision {promised}")
         if outcome != Outcome(*promised[:2], expiry_charges=outcome.expiry_charges):
             raise Violation(f"{decision.decision_id} begins with {outcome}")
-        if not request.window.start_ms <= decision.decided_ms < (request.window.end_ms or 2**62):
-            raise Violation(f"{decision.decision_id} at {decision.decided_ms} is outside of {request.window}")
+        for level in request.levels:
+            if not level.window.start_ms <= decision.decided_ms < (level.window.end_ms or 2**62):
+                raise Violation(f"{decision.decision_id} at {decision.decided_ms} is outside of {level.window}")
         asked = effect.act.route
         if effect.act.kind is not ActKind.ROUTE or asked is None or asked.request_id != decision.request_id:
             raise Violation(f"{decision.decision_id} was made by {effect.act.name}")
-        free_nusd = before.free_nusd
         check_decision(decision, free_nusd=free_nusd)
         self.views.check_decision(decision, outcome, asked, effect.act.oldest_view)
         keep = (request.deadline_ms, request.keep_ms)
-        entry = Entry(decision, request.decision, outcome, request.outcome, free_nusd, *keep)
+        entry = Entry(decision, request.decision, outcome, request.outcome, free_nusd, *keep, request.levels)
+        entry.covered_nusd = request.hold_nusd
         self._check_record(entry, answer.record)
         self._enter(entry, request)
         effect.act.holds += 1
@@ -158,8 +179,8 @@ class Watch:
         books.entries[request.decision_id] = entry
         if request.request_id:
             books.requests[request.tenant_id, request.request_id] = entry
-        period = books.purses[request.tenant_id].period(request.window, carry_over=request.carry_over)
-        period.entries.append(entry)
+        for level in request.levels:
+            books.purses[level.account_id].period(level).entries.append(entry)
         books.purses[request.tenant_id].contexts.append(request.context)
 
     def _commit(self, effect: Effect) -> str:
@@ -177,7 +198,9 @@ class Watch:
         self._check_transition(effect, entry, after)
         if entry.stands and after.billing is not Billing.HELD:
             entry.settled_ms = commit.recorded_ms
-        entry.outcome, entry.packed_outcome, entry.revision = after, commit.after, entry.revision + 1
+        if commit.charges != tuple(level.charge for level in entry.levels):
+            raise Violation(f"commit of {told} charges {commit.charges}, the hold was on {entry.levels}")
+        entry.follow(after, commit.after)
         effect.act.commits += 1
         self._learn(entry)
         self._check_window_of(entry, effect.answer)
@@ -204,10 +227,10 @@ class Watch:
         self.lessons.add(decision.pool_id, partition, newest[partition], decision, entry.outcome)
 
     def _check_window_of(self, entry: Entry, state: BudgetState) -> None:
-        tenant_id, start_ms = entry.decision.tenant_id, entry.decision.window_start_ms
-        if state.window.start_ms != start_ms:
+        charge = entry.levels[0].charge
+        if state.window.name != charge.window:
             raise Violation(f"{entry.decision.decision_id} was booked to {state.window}")
-        self.books.check_law(tenant_id, start_ms, state.account)
+        self.books.check_law(charge.account_id, charge.window, state.account)
 
     def _read(self, effect: Effect) -> str:
         _, decision_id = effect.args
@@ -248,22 +271,22 @@ class Watch:
         return str(len(due))
 
     def _budget(self, effect: Effect) -> str:
-        tenant_id, window = effect.args
-        expected = self.books.purses[tenant_id].view(window, carry_over=effect.options["carry_over"])
-        self._check_state(f"budget of {tenant_id}", effect.answer, window, expected)
-        effect.act.shown = effect.answer
-        return f"{tenant_id} {expected.free_nusd} free"
+        level: Level = effect.args[0]
+        expected = self.books.purses[level.account_id].view(level)
+        self._check_state(f"budget of {level.account_id}", effect.answer, level.window, expected)
+        effect.act.was_told(level, effect.answer)
+        return f"{level.account_id} {expected.free_nusd} free"
 
     def _edit(self, effect: Effect) -> str:
-        edit, window = effect.args
-        purse, carry_over = self.books.purses[edit.tenant_id], effect.options["carry_over"]
-        limit_nusd = _new_limit(edit, purse.view(window, carry_over=carry_over))
+        edit, level = effect.args
+        purse = self.books.purses[edit.tenant_id]
+        limit_nusd = 0 if edit.edit_id in purse.edit_ids else _new_limit(edit, purse.view(level))
         if isinstance(effect.error, LimitError) == (0 <= limit_nusd <= MAX_LIMIT_NUSD):
             raise Violation(f"{edit.kind.value} to {limit_nusd} was answered {effect.error}")
         if effect.error is None:
-            expected = purse.edit(edit, window, carry_over=carry_over)
-            self._check_state(f"edit of {edit.tenant_id}", effect.answer, window, expected)
-            effect.act.shown = effect.answer
+            expected = purse.edit(edit, level)
+            self._check_state(f"edit of {edit.tenant_id}", effect.answer, level.window, expected)
+            effect.act.was_told(level, effect.answer)
         return f"{edit.tenant_id} {edit.kind.value} {edit.amount_nusd}"
 
     def _base_limit(self, effect: Effect) -> str:
@@ -279,7 +302,7 @@ class Watch:
         return str(len(expected))
 
     def _check_state(self, where: str, told: BudgetState, window: Window, expected: Account) -> None:
-        if told.window.start_ms != window.start_ms or told.account != expected:
+        if told.window.name != window.name or told.account != expected:
             raise Violation(f"{where}: the store says {told}, the books {expected}")
 
     def _acquire(self, effect: Effect) -> str:
@@ -320,6 +343,21 @@ class Watch:
         """The version that the catalog stands at."""
         answer: Any = at_once(self._store.catalog.changes(2**62))
         return int(answer.version)
+
+
+def _level_named(account_id: str, name: str, period: Period) -> Level:
+    """A way to ask for the period as it stands."""
+    kind, _, rest = name.partition(":")
+    if kind == "session":
+        return Level(account_id, Window(0), session_id=rest, cap_nusd=period.limit_nusd)
+    return Level(account_id, Window.named(name))
+
+
+def _largest_hold(levels: Sequence[Level], accounts: Sequence[Account]) -> tuple[int, int | None]:
+    """What can be held at most, and the first level that has no more; None if none of them would refuse."""
+    free = [account.free_nusd for account in accounts]
+    refusing = [(free[index], index) for index, level in enumerate(levels) if not level.shadow]
+    return min(refusing) if refusing else (free[0], None)
 
 
 def _new_limit(edit: BudgetEdit, before: Account) -> int:

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from bandit_router.core.budget import Account, BudgetEditKind, LimitError, check_limit, opening_limit
+from bandit_router.core.budget import Account, BudgetEditKind, LimitError, check_limit, opening_limit, reached
 from bandit_router.core.money import MAX_LIMIT_NUSD
-from bandit_router.core.outcomes import Feedback, MoneyChange, Outcome, apply_feedback, expire
+from bandit_router.core.outcomes import (
+    Feedback,
+    MoneyChange,
+    Outcome,
+    Transition,
+    apply_feedback,
+    expire,
+    money_between,
+)
 from tests.builders import PROPERTY, amounts, feedbacks, make_outcome
 
 signed = st.integers(-(10**6), 10**6)
@@ -22,9 +32,8 @@ class BudgetLaw(RuleBasedStateMachine):
         super().__init__()
         self.account = Account(limit_nusd=10**6)
         self.outcomes: list[Outcome] = []
-        self.edits_nusd = 0
-        self.written_off_nusd = 0
-        self.written_off_overrun_nusd = 0
+        self.written_off_nusd: list[int] = []
+        self.was_lowered = False
 
     @rule(target=decisions, hold_nusd=amounts, expected_cost_nusd=amounts, charges=st.booleans())
     def hold(self, hold_nusd: int, expected_cost_nusd: int, charges: bool) -> int | None:
@@ -33,24 +42,28 @@ class BudgetLaw(RuleBasedStateMachine):
         self.account = self.account.hold(hold_nusd, expected_cost_nusd=expected_cost_nusd)
         assert self.account.free_nusd >= 0
         self.outcomes.append(make_outcome(hold_nusd, expected_cost_nusd=expected_cost_nusd, expiry_charges=charges))
+        self.written_off_nusd.append(0)
         return len(self.outcomes) - 1
 
     @rule(decision=decisions, feedback=feedbacks)
     def report(self, decision: int | None, feedback: Feedback) -> None:
         if decision is not None:
-            transition = apply_feedback(self.outcomes[decision], feedback)
-            self.account = self.account.change(transition.money)
-            self.outcomes[decision] = transition.outcome
+            self.follow(decision, apply_feedback(self.outcomes[decision], feedback))
 
     @rule(decision=decisions)
     def pass_deadline(self, decision: int | None) -> None:
         if decision is not None:
-            transition = expire(self.outcomes[decision])
-            self.account = self.account.change(transition.money)
-            self.outcomes[decision] = transition.outcome
+            self.follow(decision, expire(self.outcomes[decision]))
+
+    def follow(self, decision: int, transition: Transition) -> None:
+        off_nusd = self.written_off_nusd[decision]
+        bookings = [outcome.booking.less(off_nusd) for outcome in (self.outcomes[decision], transition.outcome)]
+        self.account = self.account.change(money_between(*bookings))
+        self.outcomes[decision] = transition.outcome
 
     @rule(amount_nusd=amounts)
     def set_limit(self, amount_nusd: int) -> None:
+        self.was_lowered = self.was_lowered or amount_nusd < self.account.limit_nusd
         self.account = self.account.edit(BudgetEditKind.SET_LIMIT, amount_nusd)
         assert self.account.limit_nusd == amount_nusd
 
@@ -62,8 +75,8 @@ class BudgetLaw(RuleBasedStateMachine):
 
     @rule()
     def reset(self) -> None:
-        self.written_off_nusd += self.account.spent_nusd
-        self.written_off_overrun_nusd += self.account.overrun_nusd
+        for decision, outcome in enumerate(self.outcomes):
+            self.written_off_nusd[decision] = max(self.written_off_nusd[decision], outcome.cost_nusd)
         self.account = self.account.edit(BudgetEditKind.RESET, 0)
 
     @rule(decision=consumes(decisions))
@@ -77,10 +90,18 @@ class BudgetLaw(RuleBasedStateMachine):
 
     @invariant()
     def counters_are_the_sums_over_decisions(self) -> None:
+        pairs = zip(self.outcomes, self.written_off_nusd, strict=True)
+        bookings = [outcome.booking.less(off_nusd) for outcome, off_nusd in pairs]
         assert self.account.held_nusd == sum(o.held_nusd for o in self.outcomes)
-        assert self.account.spent_nusd == sum(o.cost_nusd for o in self.outcomes) - self.written_off_nusd
-        assert self.account.overrun_nusd == sum(o.overrun_nusd for o in self.outcomes) - self.written_off_overrun_nusd
+        assert self.account.spent_nusd == sum(booking.spent_nusd for booking in bookings) >= 0
+        assert self.account.overrun_nusd == sum(booking.overrun_nusd for booking in bookings) >= 0
         assert self.account.decisions == len(self.outcomes)
+
+    @invariant()
+    def held_and_spent_money_exceeds_the_limit_by_no_more_than_the_overrun(self) -> None:
+        account = self.account
+        if not self.was_lowered:
+            assert account.held_nusd + account.spent_nusd <= account.limit_nusd + account.overrun_nusd
 
     @invariant()
     def only_standing_holds_are_in_flight(self) -> None:
@@ -157,13 +178,25 @@ def test_a_grant_may_not_lift_the_limit_beyond_exact_doubles() -> None:
 
 
 @PROPERTY
-@given(amounts, st.builds(Account, amounts, spent_nusd=amounts, held_nusd=amounts))
-def test_a_window_that_carries_over_opens_with_what_the_one_before_left(base_nusd: int, previous: Account) -> None:
-    left_nusd = max(0, previous.limit_nusd - previous.spent_nusd - previous.held_nusd)
-    assert opening_limit(base_nusd, previous, carry_over=True) == base_nusd + left_nusd
-    assert opening_limit(base_nusd, previous, carry_over=False) == base_nusd
-    assert opening_limit(base_nusd, None, carry_over=True) == base_nusd
+@given(amounts, st.builds(Account, amounts, spent_nusd=amounts, held_nusd=amounts), st.integers(1, 50))
+def test_a_window_that_carries_over_opens_with_what_those_before_left(
+    base_nusd: int, latest: Account, windows_since: int
+) -> None:
+    left_nusd = max(0, latest.limit_nusd - latest.spent_nusd - latest.held_nusd)
+    for _ in range(windows_since):
+        expected_nusd = base_nusd + left_nusd
+        left_nusd = expected_nusd
+    assert opening_limit(base_nusd, latest, windows_since=windows_since) == expected_nusd
+    assert opening_limit(base_nusd, None, windows_since=windows_since) == base_nusd
 
 
 def test_carried_over_money_stops_at_the_largest_limit() -> None:
-    assert opening_limit(MAX_LIMIT_NUSD, Account(MAX_LIMIT_NUSD), carry_over=True) == MAX_LIMIT_NUSD
+    assert opening_limit(MAX_LIMIT_NUSD, Account(MAX_LIMIT_NUSD), windows_since=1) == MAX_LIMIT_NUSD
+    assert opening_limit(MAX_LIMIT_NUSD // 2, Account(0), windows_since=10**6) == MAX_LIMIT_NUSD
+
+
+@PROPERTY
+@given(amounts, amounts, st.lists(st.integers(1, 100), max_size=4))
+def test_shares_are_reached_exactly(limit_nusd: int, used_nusd: int, percents: list[int]) -> None:
+    found = reached(Account(limit_nusd, spent_nusd=used_nusd), percents)
+    assert found == max((p for p in percents if Fraction(p, 100) * limit_nusd <= used_nusd), default=0)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -67,7 +67,7 @@ changes = {zone: changes_of(zone) for zone in ZONES}
 @st.composite
 def rules(draw: st.DrawFn) -> WindowRule:
     kind = draw(st.sampled_from([WindowKind.HOUR, WindowKind.DAY, WindowKind.WEEK, WindowKind.MONTH]))
-    last_day = {WindowKind.WEEK: 7, WindowKind.MONTH: 28}.get(kind, 1)
+    last_day = {WindowKind.WEEK: 7, WindowKind.MONTH: 31}.get(kind, 1)
     return WindowRule(kind, draw(st.sampled_from(ZONES)), draw(st.integers(1, last_day)))
 
 
@@ -121,6 +121,9 @@ def test_windows_follow_each_other_without_gap_or_overlap(case: tuple[WindowRule
     assert window.end_ms is not None
     following = window_at(rule, window.end_ms)
     assert (following.start_ms, following.previous_start_ms) == (window.end_ms, window.start_ms)
+    assert following.previous_name == window.name != following.name
+    steps = (0, 1) if rule.kind is WindowKind.HOUR else (1, 2) if rule.time_zone == "Pacific/Apia" else (1,)
+    assert following.ordinal - window.ordinal in steps
 
 
 @PROPERTY
@@ -134,6 +137,23 @@ def test_windows_start_on_the_full_hour_or_at_local_midnight_or_where_the_clocks
     assert set(start.strftime(expected)) == {"0", ":"} or start_ms in changes_of(
         rule.time_zone, start.year - 1, start.year + 2
     )
+
+
+@PROPERTY
+@given(st.sampled_from(ZONES), st.integers(29, 31), instants)
+def test_months_from_a_late_day_begin_on_it_or_on_the_last_day_there_is(zone: str, day: int, now_ms: int) -> None:
+    start_ms = window_at(WindowRule(WindowKind.MONTH, zone, day), now_ms).start_ms
+    start = datetime.fromtimestamp(start_ms / 1000, tz=UTC).astimezone(ZoneInfo(zone))
+    assert start.day == day or (start + timedelta(days=1)).day == 1
+
+
+@FEW
+@given(instants)
+def test_a_window_is_found_by_its_name(now_ms: int) -> None:
+    for kind in WindowKind:
+        window = window_at(WindowRule(kind, "Europe/Berlin"), now_ms)
+        named = Window.named(window.name)
+        assert (named.kind, named.start_ms) == (window.kind, window.start_ms)
 
 
 @FEW

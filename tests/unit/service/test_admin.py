@@ -13,6 +13,8 @@ from bandit_router.service.admin import MAX_ARMS
 from tests.builders import FREE, LARGE, MEDIUM, SMALL, make_arm, make_pool, make_tenant
 from tests.unit.service.worlds import World, open_world
 
+LATEST = 10**6  # no account in these worlds is of a later generation
+
 
 async def empty_world() -> World:
     world = await open_world(arms=[])
@@ -30,8 +32,8 @@ async def test_resources_are_found_as_they_were_created() -> None:
     assert await service.get_pool("pool") == pool
     assert await service.get_tenant("acme") == tenant
     assert (await service.list_arms("pool", page_size=10, page_token="")).items == (arm,)
-    assert pool.resource == make_pool()
-    assert tenant.resource == make_tenant()
+    assert pool.resource == make_pool(generation=int(pool.etag))
+    assert tenant.resource == make_tenant(generation=int(tenant.etag))
 
 
 async def test_a_dry_run_checks_everything_and_changes_nothing() -> None:
@@ -307,14 +309,14 @@ async def test_what_does_not_exist_is_not_found() -> None:
 
 async def test_a_new_tenant_does_not_inherit_the_account_of_one_whose_deletion_was_cut_short() -> None:
     world = await open_world()
-    await world.store.ledger.open_account("late", 5)
+    await world.store.ledger.open_account("late", 5, 1)
     await world.services.admin.create_tenant(make_tenant("late", limit_nusd=10**9), dry_run=False)
     assert (await world.budget("late")).account == Account(limit_nusd=10**9)
 
 
 async def test_creating_a_tenant_again_completes_a_creation_that_was_cut_short() -> None:
     world = await open_world()
-    await world.store.ledger.close_account("acme")
+    await world.store.ledger.close_account("acme", LATEST)
     with pytest.raises(AlreadyExists):
         await world.services.admin.create_tenant(make_tenant("acme"), dry_run=False)
     assert (await world.budget("acme")).account.limit_nusd == make_tenant("acme").limit_nusd

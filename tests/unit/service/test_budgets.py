@@ -12,6 +12,8 @@ from tests.unit.service.worlds import World, open_world
 
 NOTED = {"reason": "because", "actor": "me"}
 
+LATEST = 10**6  # no account in these worlds is of a later generation
+
 
 async def test_an_idle_tenant_has_its_whole_limit() -> None:
     world = await open_world(tenants=[make_tenant(limit_nusd=500)])
@@ -141,7 +143,7 @@ async def test_the_budget_of_an_unknown_tenant_is_not_found() -> None:
     ):
         with pytest.raises(ResourceNotFound):
             await missing
-    await world.store.ledger.close_account("acme")
+    await world.store.ledger.close_account("acme", LATEST)
     for closed in (service.get("acme"), service.reset("acme", **NOTED)):
         with pytest.raises(ResourceNotFound):
             await closed

@@ -36,7 +36,7 @@ async def stored_state(world: World) -> PoolState:
 
 async def batch_state(world: World) -> PoolState:
     """What the whole event log teaches, folded once from nothing."""
-    state = PoolState(context_dimension(4, 0))
+    state = learning.empty_state(await world.services.directory.pool("pool"))
     for entry in await world.store.events.read("pool", {}, 10**6):
         learn(state, decode_decision(entry.decision), decode_outcome(entry.before), decode_outcome(entry.after))
     return state

@@ -7,16 +7,17 @@ import pytest
 
 from bandit_router.core.errors import ResourceNotFound, StateUnreadable
 from bandit_router.core.pool_codec import encode_pool_state
+from bandit_router.core.pool_state import PoolState
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router.service.models import Models, empty_state
-from tests.builders import SMALL, make_pool
+from tests.builders import SMALL
 from tests.unit.service.worlds import World, Wrapped, open_world
 
 
 async def publish(world: World, version: int) -> None:
     token = await world.store.snapshots.acquire("pool", "test", 10**9)
     assert token is not None
-    state = empty_state(make_pool())
+    state = empty_state(await world.services.directory.pool("pool"))
     state.version = version
     assert await world.store.snapshots.save("pool", token, Snapshot(version, encode_pool_state(state)))
 
@@ -59,7 +60,7 @@ class Overtaken(Wrapped):
 
     async def load(self, pool_id: str, newer_than: int) -> Any:
         snapshot = await self.inner.load(pool_id, newer_than)
-        newer = empty_state(make_pool())
+        newer = PoolState(dimension=6, generation=1)
         newer.version = 9
         self.models.adopt(pool_id, newer)
         return snapshot

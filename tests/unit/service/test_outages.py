@@ -193,7 +193,7 @@ async def test_the_decisions_of_a_deleted_tenant_go_with_its_money() -> None:
     world, ledger = await world_of()
     ledger.mode = "away"
     await world.route()
-    await world.store.ledger.close_account("acme")
+    await world.store.ledger.close_account("acme", 10**6)
     ledger.mode = "here"
     assert await world.services.outages.reconcile() == 1
     assert await world.services.outages.reconcile() == 0

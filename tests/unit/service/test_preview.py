@@ -14,6 +14,8 @@ from tests.unit.service.worlds import World, open_world
 LIMITS = [10**7, 10**8, 3 * 10**8, 10**9, 10**12]
 REWARDS = {"small": 0.3, "medium": 0.6, "large": 0.9}
 
+LATEST = 10**6  # no account in these worlds is of a later generation
+
 
 async def taught_world() -> World:
     """A tenant with history in a pool whose dearer arms are better."""
@@ -83,6 +85,6 @@ async def test_the_preview_of_an_unknown_tenant_is_not_found() -> None:
     world = await open_world()
     with pytest.raises(ResourceNotFound):
         await world.services.previews.preview("nobody", LIMITS)
-    await world.store.ledger.close_account("acme")
+    await world.store.ledger.close_account("acme", LATEST)
     with pytest.raises(ResourceNotFound):
         await preview(world, LIMITS)

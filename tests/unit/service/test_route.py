@@ -32,6 +32,8 @@ from tests.unit.service.worlds import World, Wrapped, open_world, with_parts, yi
 MIXING = make_pool(exploration="igw:tau=5")
 TEXT_HOLD_TOKENS = len("hello") + 16
 
+LATEST = 10**6  # no account in these worlds is of a later generation
+
 
 def hold_of(arm_prices: TokenPrices, *, output_tokens: int = 1000) -> int:
     """Worst-case hold of the query 'hello'."""
@@ -270,7 +272,7 @@ async def test_unknown_tenants_and_arms_are_not_found() -> None:
 
 async def test_a_tenant_whose_account_is_gone_is_not_found() -> None:
     world = await open_world()
-    await world.store.ledger.close_account("acme")
+    await world.store.ledger.close_account("acme", LATEST)
     with pytest.raises(ResourceNotFound):
         await world.route()
 
@@ -343,7 +345,8 @@ class NeverFits(Wrapped):
 
     async def hold(self, request: HoldRequest) -> Any:
         self.tries += 1
-        return DoesNotFit(await self.inner.budget(request.tenant_id, request.window, carry_over=False))
+        budget = await self.inner.budget(request.levels[0])
+        return DoesNotFit((budget,), free_nusd=budget.account.free_nusd)
 
 
 async def test_a_store_that_is_away_is_reported_as_retryable() -> None:

@@ -1,7 +1,8 @@
 -- Read a window as it stands, or as it would open.
--- KEYS, ARGV  see window.lua
--- Returns  nil (no such account) or the fields of the window
+-- KEYS, ARGV  a level: see window.lua
+-- Returns  {'missing'} (no such account), {'again', 0, name} or {'told', fields of the window}
 
-local account, window = look()
-if not account then return nil end
-return window
+local at = level(1, 1)
+local hindrance, name = look(at)
+if hindrance then return {hindrance, 0, name} end
+return {'told', at.fields}

@@ -1,28 +1,65 @@
 -- Make a transition of a decision's outcome durable: outcome, money and event together, if nobody was faster.
--- KEYS  1 account  2 window  3 decision  4 due  5 event stream
--- ARGV  1 revision that was read  2 outcome before  3 outcome after  4 '1': the hold no longer stands
---       5 recorded at  6-9 change of held, spent, over, inflight  10 member of due
+-- KEYS  1 decision  2 due  3 event stream  then of each charge the account, the window, and the window
+--       as the first schema named it
+-- ARGV  1 revision that was read  2 outcome before  3 outcome after  4 recorded at  5 member of due
+--       6-9 '1' if the hold stood, '1' if it stands, spent before, spent after  10-13 change of held, spent, over,
+--       inflight where no reset has come between
 -- Returns  nil                               the record is gone or at another revision
---          {}                                done, but the account that paid is closed: no money was moved
---          {fields of the window after}
+--          {}                                done, but the tenant's account is closed: no money was moved in it
+--          {fields of the tenant's window after}
 
-local record = redis.call('HMGET', KEYS[3], 'rev', 'd', 'free', 'epoch', 'deadline', 'keep')
+local record = redis.call('HMGET', KEYS[1], 'rev', 'd', 'free', 'deadline', 'keep')
 if record[1] ~= ARGV[1] then return nil end
 
-redis.call('HSET', KEYS[3], 'o', ARGV[3])
-redis.call('HINCRBY', KEYS[3], 'rev', 1)
-if ARGV[4] == '1' then
-  redis.call('ZREM', KEYS[4], ARGV[10])
-  local from_ms = math.max(tonumber(record[5]), tonumber(ARGV[5]))
-  redis.call('PEXPIREAT', KEYS[3], string.format('%.0f', from_ms + record[6]))
-end
-redis.call('XADD', KEYS[5], '*', 'd', record[2], 'b', ARGV[2], 'a', ARGV[3], 'f', record[3], 't', ARGV[5])
+redis.call('HSET', KEYS[1], 'o', ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'rev', 1)
+local stood = ARGV[6] == '1'
+redis.call('XADD', KEYS[3], '*', 'd', record[2], 'b', ARGV[2], 'a', ARGV[3], 'f', record[3], 't', ARGV[4])
 
-if redis.call('HGET', KEYS[1], 'epoch') ~= record[4] or redis.call('HGET', KEYS[2], 'epoch') ~= record[4] then
-  return {}
+-- What an outcome counts for once a reset has written off part of its cost: see core.outcomes.Booking.less. Costs that
+-- a reset could write off are at most 2^53; without one, the changes are kept in 64 bits.
+local function change_after_reset(off)
+  local change = math.max(0, tonumber(ARGV[9]) - off) - math.max(0, tonumber(ARGV[8]) - off)
+  return {ARGV[10], string.format('%.0f', change), string.format('%.0f', change), ARGV[13]}
 end
-for index, field in ipairs({'held', 'spent', 'over', 'inflight'}) do
-  if ARGV[5 + index] ~= '0' then redis.call('HINCRBY', KEYS[2], field, ARGV[5 + index]) end
+
+-- The cost that resets of the window have written off; kept with the record, as of the account's latest reset.
+local function written_off(index, head, window)
+  local seen, off = unpack(redis.call('HMGET', KEYS[1], 'b' .. index, 'w' .. index))
+  off = tonumber(off or '0')
+  if not stood and tonumber(window[2] or '0') > tonumber(seen or '0') then off = math.max(off, tonumber(ARGV[8])) end
+  redis.call('HSET', KEYS[1], 'b' .. index, head[2] or '0', 'w' .. index, string.format('%.0f', off))
+  return off
 end
-return redis.call('HMGET', KEYS[2], 'limit', 'spent', 'held', 'over', 'inflight', 'n',
-  'price', 'price_n', 'price_snap', 'end', 'prev')
+
+-- What the record was charged to. One of the first schema knows its account's epoch alone.
+local function paid_from(index)
+  local found = redis.call('HMGET', KEYS[1], 'g' .. index, 'epoch')
+  return found[1] or found[2] and found[2] .. ' 0'
+end
+
+local paid = {}
+for index = 1, (#KEYS - 3) / 3 do
+  local account, key, old = KEYS[1 + 3 * index], KEYS[2 + 3 * index], KEYS[3 + 3 * index]
+  local head = redis.call('HMGET', account, 'epoch', 'resets')
+  local window = redis.call('HMGET', key, 'epoch', 'reset', 'opening')
+  if window[1] ~= head[1] then key, window = old, redis.call('HMGET', old, 'epoch', 'reset', 'opening') end
+  local here = window[1] and window[1] .. ' ' .. (window[3] or '0')
+  if window[1] and head[1] == window[1] and here == paid_from(index) then
+    local off = written_off(index, head, window)
+    local changes = off > 0 and change_after_reset(off) or {ARGV[10], ARGV[11], ARGV[12], ARGV[13]}
+    for place, field in ipairs({'held', 'spent', 'over', 'inflight'}) do
+      if changes[place] ~= '0' then redis.call('HINCRBY', key, field, changes[place]) end
+    end
+    if index == 1 then
+      paid = redis.call('HMGET', key, 'limit', 'spent', 'held', 'over', 'inflight', 'n',
+        'price', 'price_n', 'price_snap', 'end', 'ord', 'epoch', 'alerted', 'prev')
+    end
+  end
+end
+if stood and ARGV[7] ~= '1' then
+  redis.call('ZREM', KEYS[2], ARGV[5])
+  local from_ms = math.max(tonumber(record[4]), tonumber(ARGV[4]))
+  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', from_ms + record[5])) -- may be at once: nothing after this
+end
+return paid

@@ -1,45 +1,132 @@
--- Prelude of hold, budget and edit_budget. They share:
---   KEYS[1] account  KEYS[2] window  KEYS[3] window before (the window itself if there is none)  KEYS[4] windows index
---   ARGV[1] start    ARGV[2] end or ''    ARGV[3] start of the window before or ''    ARGV[4] '1': carry over
---   ARGV[5] when the window's record may be forgotten, or '': never    ARGV[6] which windows are forgotten by start
+-- Prelude of hold, budget and edit_budget: one level, that is one window of one account.
+--   KEYS[k..k+5]   account, window, window opened last before, windows index, audit stream, and the window by its start
+--                  alone, as the first schema named it: whichever kind of window uses such a record first, goes on in it
+--   ARGV[a..a+12]  name of the window, start, end or '', start of the one right before or '', kind, ordinal, '1': carry over, when the record may be forgotten or '': never, which windows leave
+--                  the index by start or '', cap of a session or '', '1': shadow, shares to tell of such as '50 80',
+--                  name of the window in KEYS[k+2] or ''
 -- Money crosses Lua as decimal strings, and counters are kept by HINCRBY, in 64-bit integers. Doubles serve for
 -- comparisons with limits, which are at most 2^53.
 
 local MAX_LIMIT = 9007199254740992
+local KEYS_OF_LEVEL, ARGS_OF_LEVEL = 6, 13
 
 local function integer(number) return string.format('%.0f', number) end
 
--- limit spent held over inflight n price price_n price_snap end prev epoch
+-- limit spent held over inflight n, price price_n price_snap, end ord, epoch alerted prev
 local function window_fields(key)
   return redis.call('HMGET', key, 'limit', 'spent', 'held', 'over', 'inflight', 'n',
-    'price', 'price_n', 'price_snap', 'end', 'prev', 'epoch')
+    'price', 'price_n', 'price_snap', 'end', 'ord', 'epoch', 'alerted', 'prev')
 end
 
--- What the window before has left: nothing from before the tenant's first window; all of it, if it was idle.
-local function carried(account)
-  local previous, since = ARGV[3], account[3]
-  if ARGV[4] ~= '1' or previous == '' or not since or tonumber(previous) < tonumber(since) then return 0 end
-  local before = redis.call('HMGET', KEYS[3], 'limit', 'spent', 'held', 'epoch')
-  if before[4] ~= account[2] then return tonumber(account[1]) end
-  return math.max(0, tonumber(before[1]) - tonumber(before[3]) - tonumber(before[2]))
+local function level(k, a)
+  return {
+    account = KEYS[k], window = KEYS[k + 1], latest = KEYS[k + 2], index = KEYS[k + 3], audit = KEYS[k + 4],
+    old = KEYS[k + 5],
+    name = ARGV[a], start = ARGV[a + 1], finish = ARGV[a + 2], previous = ARGV[a + 3], kind = ARGV[a + 4],
+    ordinal = ARGV[a + 5], carries = ARGV[a + 6] == '1', forget_at = ARGV[a + 7], forget_before = ARGV[a + 8],
+    cap = ARGV[a + 9], shadow = ARGV[a + 10] == '1', shares = ARGV[a + 11], latest_name = ARGV[a + 12],
+  }
 end
 
--- The account's fields (nil: no account), the window's fields as they are or would be, and whether it is open.
-local function look()
-  local account = redis.call('HMGET', KEYS[1], 'limit', 'epoch', 'since')
-  if not account[1] then return nil end
-  local window = window_fields(KEYS[2])
-  if window[12] == account[2] then return account, window, true end
-  local limit = integer(math.min(MAX_LIMIT, tonumber(account[1]) + carried(account)))
-  return account, {limit, '0', '0', '0', '0', '0', false, false, false, ARGV[2], ARGV[3], account[2]}, false
+-- What the windows before have left. The second result names the window to look at, if it is not in KEYS.
+local function carried(at)
+  local base, latest, kind, ordinal = at.head[1], at.head[4], at.head[5], at.head[6]
+  if not at.carries or kind ~= at.kind or tonumber(ordinal) >= tonumber(at.ordinal) then return 0 end
+  if latest ~= at.latest_name then return 0, latest end
+  local before = redis.call('HMGET', at.latest, 'limit', 'spent', 'held', 'epoch')
+  local left = 0
+  if before[4] == at.head[2] then left = tonumber(before[1]) - tonumber(before[3]) - tonumber(before[2]) end
+  local idle = tonumber(at.ordinal) - tonumber(ordinal) - 1
+  return math.max(0, left) + tonumber(base) * math.max(0, idle)
 end
 
-local function open_window(account, window)
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[2], 'limit', window[1], 'spent', '0', 'held', '0', 'over', '0', 'inflight', '0', 'n', '0',
-    'end', ARGV[2], 'prev', ARGV[3], 'epoch', account[2])
-  if ARGV[5] ~= '' then redis.call('PEXPIREAT', KEYS[2], ARGV[5]) end
-  redis.call('HSETNX', KEYS[1], 'since', ARGV[1])
-  redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
-  if ARGV[6] ~= '' then redis.call('ZREMRANGEBYSCORE', KEYS[4], 1, ARGV[6]) end
+-- Fills in the account's head and the window's fields, as they are or would be. What is in the way, if anything:
+-- 'missing' (no account), or 'again' and the name of the window that must be in KEYS[k+2].
+local function look(at)
+  at.head = redis.call('HMGET', at.account, 'limit', 'epoch', 'resets', 'latest', 'latest_kind', 'latest_ordinal')
+  if not at.head[1] then return 'missing' end
+  local fields = window_fields(at.window)
+  if fields[12] ~= at.head[2] and at.cap == '' then
+    local kind = redis.call('HGET', at.old, 'kind')
+    local old = window_fields(at.old)
+    if old[12] == at.head[2] and (not kind or kind == at.kind) then
+      at.window, fields, at.is_old = at.old, old, true
+      fields[11], fields[13] = at.ordinal, fields[13] or '0'
+    end
+  end
+  at.is_open = fields[12] == at.head[2]
+  at.is_stale = fields[12] and not at.is_open
+  if not at.is_open then
+    local limit = at.cap
+    if limit == '' then
+      local more, again = carried(at)
+      if again then return 'again', again end
+      limit = integer(math.min(MAX_LIMIT, tonumber(at.head[1]) + more))
+    end
+    fields = {limit, '0', '0', '0', '0', '0', false, false, false, at.finish, at.ordinal, at.head[2], '0', at.previous}
+  elseif at.cap ~= '' then
+    fields[1] = at.cap
+  end
+  at.fields = fields
+end
+
+local function free(at) return tonumber(at.fields[1]) - tonumber(at.fields[3]) - tonumber(at.fields[2]) end
+
+local function become_latest(at)
+  redis.call('HSET', at.account, 'latest', at.name, 'latest_kind', at.kind, 'latest_ordinal', at.ordinal)
+end
+
+local function open_window(at)
+  if at.is_old then
+    redis.call('HSET', at.window, 'kind', at.kind)
+    if not at.head[4] then become_latest(at) end
+  end
+  if at.is_open then
+    at.opening = redis.call('HGET', at.window, 'opening')
+    if at.cap ~= '' then
+      redis.call('HSET', at.window, 'limit', at.cap)
+      redis.call('PEXPIREAT', at.window, at.forget_at, 'GT')
+    end
+    return
+  end
+  at.is_open = true
+  if at.is_stale then redis.call('DEL', at.window) end -- else the first write must be one that a full server refuses
+  at.opening = redis.call('HINCRBY', at.account, 'openings', 1)
+  redis.call('HSET', at.window, 'opening', at.opening, 'limit', at.fields[1], 'spent', '0', 'held', '0', 'over', '0', 'inflight', '0',
+    'n', '0', 'end', at.finish, 'ord', at.ordinal, 'epoch', at.head[2], 'alerted', '0', 'reset', '0',
+    'prev', at.previous)
+  if at.forget_at ~= '' then redis.call('PEXPIREAT', at.window, at.forget_at) end
+  if at.cap ~= '' then return end
+  local is_later = at.head[5] ~= at.kind or tonumber(at.head[6]) < tonumber(at.ordinal)
+  if is_later then become_latest(at) end
+  redis.call('ZADD', at.index, at.start, at.name)
+  if at.forget_before ~= '' then redis.call('ZREMRANGEBYSCORE', at.index, 1, at.forget_before) end
+end
+
+-- The largest of the shares that held and spent money have reached, 0 for none. Exact up to 2^53.
+local function reached(at)
+  local limit, used, top = tonumber(at.fields[1]), tonumber(at.fields[2]) + tonumber(at.fields[3]), 0
+  local hundredth, rest = math.floor(limit / 100), limit % 100
+  for share in string.gmatch(at.shares, '%d+') do
+    local percent = tonumber(share)
+    if used >= hundredth * percent + math.ceil(rest * percent / 100) then top = math.max(top, percent) end
+  end
+  return top
+end
+
+local function audit(at, kept, kind, amount, reason, actor, edited_ms, before, after)
+  redis.call('XADD', at.audit, 'MAXLEN', kept, '*', 'kind', kind, 'amount', amount, 'reason', reason,
+    'actor', actor, 'edited_ms', edited_ms,
+    'before', table.concat(before, ' ', 1, 6), 'after', table.concat(after, ' ', 1, 6))
+end
+
+-- Notes down that a further share has been reached; which, or 0.
+local function alert(at, kept, now_ms)
+  if at.shares == '' or not at.is_open then return 0 end
+  local percent = reached(at)
+  if percent <= tonumber(at.fields[13]) then return 0 end
+  at.fields[13] = integer(percent)
+  redis.call('HSET', at.window, 'alerted', at.fields[13])
+  audit(at, kept, 'alert', at.fields[13], '', '', now_ms, at.fields, at.fields)
+  return percent
 end

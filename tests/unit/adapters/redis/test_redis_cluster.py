@@ -37,7 +37,7 @@ def node_of(tenant_id, ports):
 
 async def test_a_frozen_node_holds_up_its_own_tenants_only(store, ports):
     tenants = [f"tenant{n}" for n in range(30)]
-    await asyncio.gather(*(store.ledger.open_account(tenant_id, 5) for tenant_id in tenants))
+    await asyncio.gather(*(store.ledger.open_account(tenant_id, 5, 1) for tenant_id in tenants))
     pid = redis.Redis(port=ports[1]).info("server")["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -58,6 +58,6 @@ async def test_a_moved_slot_is_followed(store, ports):
     nodes[0].flushall()
     for node in (nodes[2], nodes[0], nodes[1]):
         node.execute_command("CLUSTER", "SETSLOT", slot, "NODE", new_owner)
-    await asyncio.gather(*(store.ledger.open_account(tenant_id, 5) for _ in range(20)))
+    await asyncio.gather(*(store.ledger.open_account(tenant_id, 5, 1) for _ in range(20)))
     assert await store.ledger.base_limit(tenant_id) == 5
     assert nodes[2].exists(keys.account(tenant_id))

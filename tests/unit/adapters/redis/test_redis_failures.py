@@ -59,35 +59,35 @@ async def test_a_frozen_server_is_unavailable_in_time(store, server):
 
 async def test_a_restarted_server_is_found_again_and_taught_its_scripts(store, port, tmp_path):
     with running(BINARY, tmp_path, port):
-        await store.ledger.open_account("t", 5)
+        await store.ledger.open_account("t", 5, 1)
     with pytest.raises(StoreUnavailable):
         await store.ping()
     with running(BINARY, tmp_path, port):
         await eventually(store.ping)
-        await store.ledger.open_account("t", 5)
+        await store.ledger.open_account("t", 5, 1)
 
 
 async def test_a_server_that_has_forgotten_its_scripts_is_taught_again(store, server, port):
-    await store.ledger.open_account("t", 5)
+    await store.ledger.open_account("t", 5, 1)
     redis.Redis(port=port).script_flush()
-    await asyncio.gather(*(store.ledger.open_account(f"t{n}", 5) for n in range(300)))
+    await asyncio.gather(*(store.ledger.open_account(f"t{n}", 5, 1) for n in range(300)))
     assert await store.ledger.base_limit("t299") == 5
 
 
 async def test_a_command_that_fails_leaves_its_batch_alone(store, server, port):
     redis.Redis(port=port).set("{catalog}:pool", "not a hash")
     bad, good = await asyncio.gather(
-        store.catalog.get(Kind.POOL, "x"), store.ledger.open_account("t", 5), return_exceptions=True
+        store.catalog.get(Kind.POOL, "x"), store.ledger.open_account("t", 5, 1), return_exceptions=True
     )
     assert isinstance(bad, redis.ResponseError)
     assert good is None
 
 
 async def test_a_full_server_is_unavailable_and_keeps_what_it_has(store, server, port):
-    await store.ledger.open_account("t", 5)
+    await store.ledger.open_account("t", 5, 1)
     redis.Redis(port=port).config_set("maxmemory", 1)
     with pytest.raises(StoreUnavailable, match="memory"):
-        await store.ledger.open_account("u", 5)
+        await store.ledger.open_account("u", 5, 1)
     assert await store.ledger.base_limit("t") == 5
 
 
@@ -111,12 +111,12 @@ async def test_sentinel_leads_to_the_primary_and_to_the_one_after_it(tmp_path):
         client = redis.Redis(port=ports["sentinel"], decode_responses=True)
         wait_until(lambda: int(client.sentinel_master("main")["num-slaves"]) == 1, 30)
         store = connect(f"redis+sentinel://127.0.0.1:{ports['sentinel']}/main", TIMEOUT_S)
-        await store.ledger.open_account("t", 5)
+        await store.ledger.open_account("t", 5, 1)
         wait_until(lambda: redis.Redis(port=ports["second"]).dbsize() > 0)
         first.kill()
         with pytest.raises(StoreUnavailable):
             await store.ping()
-        await eventually(lambda: store.ledger.open_account("u", 6), 30)
+        await eventually(lambda: store.ledger.open_account("u", 6, 1), 30)
         assert await store.ledger.base_limit("t") == 5
         await store.close()
 

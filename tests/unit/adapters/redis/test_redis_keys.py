@@ -10,15 +10,16 @@ from redis.crc import key_slot
 
 from bandit_router.adapters.redis import keys, records
 from bandit_router.adapters.redis import ledger as redis_ledger
-from bandit_router.core.budget import BudgetEditKind
+from bandit_router.core.budget import BudgetEditKind, Charge
 from bandit_router.core.budget_policies.protocol import PriceMark
-from bandit_router.core.outcomes import MoneyChange
+from bandit_router.core.outcomes import Booking
+from bandit_router.core.resources import WindowKind
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import BudgetEdit, HoldRequest, OutcomeCommit
+from bandit_router.ports.ledger import BudgetEdit, HoldRequest, Level, OutcomeCommit
 
 LUA = sorted((files("bandit_router.adapters.redis") / "lua").iterdir(), key=lambda path: path.name)
 TENANTS = ("acme", "globex", "team-7.prod", "x")
-WINDOW = Window(1_000, 2_000, 0)
+WINDOW = Window(1_000, 2_000, 0, WindowKind.DAY, 7)
 
 
 def slots(names):
@@ -33,26 +34,38 @@ def script_keys(command):
 @pytest.mark.parametrize("tenant_id", TENANTS)
 def test_a_hold_touches_one_slot(tenant_id):
     price = PriceMark(1.0, 0, 0)
-    request = HoldRequest(tenant_id, "d1", "r1", WINDOW, True, 1, 1, 1, 1, b"", b"", b"", price)
-    names = script_keys(redis_ledger._hold_command(request))
-    assert len(names) == 8
+    levels = (Level(tenant_id, WINDOW, carry_over=True), Level(tenant_id, WINDOW, session_id="a b:c", cap_nusd=5))
+    request = HoldRequest(tenant_id, "d1", "r1", levels, 1, 1, 1, 1, 1, b"", b"", b"", price)
+    names = script_keys(redis_ledger._hold_command(request, ["", ""]))
+    assert len(names) == 16
     assert len(slots(names)) == 1
+
+
+def test_a_hold_of_a_tenant_and_its_organisation_touches_one_slot():
+    levels = (Level("acme/search", WINDOW), Level("acme", WINDOW))
+    request = HoldRequest("acme/search", "d1", "r1", levels, 1, 1, 1, 1, 1, b"", b"", b"", PriceMark(1.0, 0, 0))
+    assert len(slots(script_keys(redis_ledger._hold_command(request, ["day:0", "day:-5"])))) == 1
 
 
 @pytest.mark.parametrize("tenant_id", TENANTS)
 def test_a_commit_touches_one_slot(tenant_id):
-    commit = OutcomeCommit(tenant_id, "pool", "d1", 0, 0, b"", b"", MoneyChange(), True, 0)
+    charges = (Charge(tenant_id, WINDOW.name), Charge(tenant_id, "session:a b"))
+    commit = OutcomeCommit(
+        tenant_id, "pool", "d1", charges, 0, b"", b"", Booking(stands=True), Booking(stands=False), 0
+    )
     assert len(slots(script_keys(redis_ledger._commit_command(commit)))) == 1
 
 
 @pytest.mark.parametrize("tenant_id", TENANTS)
 def test_an_edit_touches_one_slot(tenant_id):
-    edit = BudgetEdit(tenant_id, BudgetEditKind.GRANT, 1, "", "", 0)
-    assert len(slots(script_keys(redis_ledger._edit_command(edit, WINDOW, carry_over=True)))) == 1
+    edit = BudgetEdit(tenant_id, BudgetEditKind.GRANT, 1, "", "", 0, edit_id="e1")
+    assert len(slots(script_keys(redis_ledger._edit_command(edit, Level(tenant_id, WINDOW), "")))) == 1
 
 
 def test_requests_of_tenants_whose_ids_contain_colons_are_told_apart():
     assert keys.request("acme", "eu8:r1") != keys.request("acme:eu8", "r1")
+    assert keys.edit("acme", "eu8:r1") != keys.edit("acme:eu8", "r1")
+    assert keys.window("acme", "session:eu8") != keys.window("acme:session", "eu8")
 
 
 def test_a_pools_keys_share_a_slot():
@@ -72,7 +85,8 @@ def test_partitions_have_slots_of_their_own():
 @pytest.mark.parametrize("path", LUA, ids=lambda path: path.name)
 def test_scripts_take_every_key_from_keys(path):
     calls = re.findall(r"redis\.call\('(\w+)', ([^,)]+)", path.read_text())
-    built = [(name, key) for name, key in calls if not re.fullmatch(r"KEYS\[\d\]|key", key)]
+    taken = r"KEYS\[\d\]|key|account|unpack\(KEYS|at\.(account|window|latest|index|audit|old)|old"
+    built = [(name, key) for name, key in calls if not re.fullmatch(taken, key)]
     assert built == []
 
 
@@ -84,4 +98,4 @@ def test_scripts_begin_with_their_contract(path):
 
 
 def test_a_fixed_window_is_never_forgotten():
-    assert records.window_args(Window(0), carry_over=False)[4:] == ("", "")
+    assert records.level_args(Level("acme", Window(0)), "")[7:9] == ["", ""]

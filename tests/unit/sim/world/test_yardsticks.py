@@ -17,8 +17,9 @@ from bandit_router.core.explorations.igw import inverse_gap_weights
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.outcomes import Outcome, apply_feedback, expire
 from bandit_router.core.pool_state import PoolState, learn
+from bandit_router.core.resources import WindowKind
 from bandit_router.core.windows import Window
-from bandit_router.ports.ledger import BudgetEdit
+from bandit_router.ports.ledger import BudgetEdit, Level
 from bandit_router.service.feedback import make_feedback
 from bandit_router.service.messages import FeedbackRequest, Usage
 from bandit_router.service.route import exact_propensities
@@ -31,7 +32,7 @@ from bandit_router_sim.world.lessons import Lessons
 from tests.builders import PROPERTY, make_decision, make_outcome, make_quote, outcomes
 
 HOLDS = (100, 400, 900)
-HOUR = Window(start_ms=3_600_000, end_ms=7_200_000, previous_start_ms=0)
+HOUR = Window(3_600_000, 7_200_000, 0, WindowKind.HOUR, 1)
 
 usages = st.builds(
     Usage,
@@ -132,7 +133,7 @@ def test_a_decision_whose_hold_did_not_fit_is_a_violation() -> None:
 
 def entry(outcome: Outcome) -> Entry:
     decision = make_decision(quotes=(make_quote(hold_nusd=outcome.hold_nusd, expected_cost_nusd=50),))
-    return Entry(decision, b"", outcome, b"", free_nusd=0, deadline_ms=0, keep_ms=0)
+    return Entry(decision, b"", outcome, b"", free_nusd=0, deadline_ms=0, keep_ms=0, covered_nusd=outcome.hold_nusd)
 
 
 def test_an_account_is_the_sum_of_its_decisions() -> None:
@@ -151,16 +152,18 @@ def test_edits_and_opening_windows_follow_the_accounts_rules() -> None:
     account = Account(500)
     for kind, amount_nusd in edits:
         account = account.edit(kind, amount_nusd)
-        assert purse.edit(BudgetEdit("acme", kind, amount_nusd, "", "", 0), Window(0), carry_over=False) == account
-    assert purse.view(HOUR, carry_over=False).limit_nusd == 80
-    assert purse.view(HOUR, carry_over=True).limit_nusd == 160
+        first = Level("acme", Window(0, 3_600_000, None, WindowKind.HOUR, 0))
+        assert purse.edit(BudgetEdit("acme", kind, amount_nusd, "", "", 0), first) == account
+    assert purse.view(Level("acme", HOUR)).limit_nusd == 80
+    assert purse.view(Level("acme", HOUR, carry_over=True)).limit_nusd == 160
+    assert purse.view(Level("acme", replace(HOUR, ordinal=3), carry_over=True)).limit_nusd == 320
 
 
 def test_an_account_that_differs_from_the_books_is_a_violation() -> None:
-    books = Books({"acme": Purse(500, 0, {0: Period(500, [entry(make_outcome(100))])})})
-    books.check_law("acme", 0, Account(500, held_nusd=100, in_flight_nusd=50, decisions=1))
+    books = Books({"acme": Purse(500, periods={"w": Period(500, [entry(make_outcome(100))])})})
+    books.check_law("acme", "w", Account(500, held_nusd=100, in_flight_nusd=50, decisions=1))
     with pytest.raises(Violation, match="the books"):
-        books.check_law("acme", 0, Account(500, held_nusd=99, in_flight_nusd=50, decisions=1))
+        books.check_law("acme", "w", Account(500, held_nusd=99, in_flight_nusd=50, decisions=1))
 
 
 def test_a_lease_belongs_to_one_learner_until_it_ends() -> None:
