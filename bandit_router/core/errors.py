@@ -28,6 +28,17 @@ class RouterError(Exception):
         super().__init__(message)
         self.message = message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors go from process to process whole, whatever their constructors take."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[RouterError], args: tuple[object, ...], facts: dict[str, object]) -> RouterError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
 
 class InvalidRequest(RouterError):
     """A field breaks a rule; nothing was changed."""

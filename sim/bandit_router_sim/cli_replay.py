@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from bandit_router.adapters.encoding.factory import UnknownEncoder
+from bandit_router.core.errors import InvalidRequest
 from bandit_router.core.resources import HoldPolicy, WindowKind
 from bandit_router_sim.cli_checks import (
     checked_budgets,
@@ -144,6 +145,8 @@ def _run(
             for setting, finished in sweep(material, settings, cache=cache, jobs=jobs, backend=backend):
                 found[setting] = finished
                 progress.advance(bar)
+    except InvalidRequest as refusal:
+        raise typer.BadParameter(str(refusal)) from None
     except ClusterMissing as refusal:
         raise typer.BadParameter(str(refusal), param_hint="--backend") from None
     return [(material.log, setting, found[setting]) for setting in settings]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
@@ -20,6 +21,9 @@ SAMPLES = (
     errors.DataLoss("damaged"),
     errors.EventsTrimmed("pool"),
     errors.StateUnreadable("pool", "damaged"),
+    errors.NotOffered("not by this store"),
+    errors.StateTooNewHere("format 3"),
+    errors.StoreNotEmpty("two pools"),
 )
 STATUS = {
     "InvalidRequest": ("INVALID_ARGUMENT", "VALIDATION"),
@@ -35,6 +39,9 @@ STATUS = {
     "DataLoss": ("DATA_LOSS", "DATA_LOSS"),
     "EventsTrimmed": ("OUT_OF_RANGE", "EVENTS_TRIMMED"),
     "StateUnreadable": ("UNAVAILABLE", "STATE_UNREADABLE"),
+    "NotOffered": ("UNIMPLEMENTED", "NOT_OFFERED"),
+    "StateTooNewHere": ("FAILED_PRECONDITION", "STATE_TOO_NEW"),
+    "StoreNotEmpty": ("FAILED_PRECONDITION", "STORE_NOT_EMPTY"),
 }
 
 
@@ -43,6 +50,12 @@ def test_every_error_carries_its_status_and_a_message(error: errors.RouterError)
     assert (error.code, error.reason) == STATUS[type(error).__name__]
     assert error.message
     assert str(error) == error.message
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_reaches_another_process_whole(error: errors.RouterError) -> None:
+    found = pickle.loads(pickle.dumps(error))
+    assert (type(found), str(found), vars(found)) == (type(error), str(error), vars(error))
 
 
 def test_no_error_is_left_out_of_these_tests() -> None:

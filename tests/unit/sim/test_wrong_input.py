@@ -47,6 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("replay good.parquet --budget 0.001 --jobs 0", "at least 1"),
         ("replay good.parquet --budget 0.001 --json /nowhere/runs.json", "no directory '/nowhere'"),
         ("tune policy good.parquet --out /nowhere/tuned.yaml", "no directory '/nowhere'"),
+        ("replay good.parquet --budget 1e12 --jobs 1", "tenant.limit_nusd: limit_nusd must be between"),
         ("replay good.parquet --limit-usd 0", "--limit-usd"),
         ("replay cut.parquet --budget 0.001", "not readable as parquet"),
         ("tune budget cut.parquet", "not readable as parquet"),
