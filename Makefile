@@ -58,7 +58,7 @@ experiments: venv ## Changing prices, quality and arms against ParetoBandit; lat
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800
 
-soak: venv ## Long fault and property runs
+soak: venv ## Long fault and property runs; SOAK_S=300 is how long faults last
 	$(BIN)/python -m pytest tests -m soak -s --timeout 3600
 
 fmt: venv ## Format the code

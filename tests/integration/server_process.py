@@ -26,6 +26,8 @@ VOLATILE = (b":lease", b":fence")
 class ServerProcess:
     """`bandit-router serve` on a data directory and a port that the system chooses."""
 
+    code = RUN
+
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self.settings = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "json_logs": True, **settings}
@@ -71,7 +73,7 @@ class ServerProcess:
             self.process.stdout.close()
 
     def _spawn(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", RUN, json.dumps(self.settings)]
+        command = [sys.executable, "-c", self.code, json.dumps(self.settings)]
         with self._stderr.open("a") as errors:
             return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
 

@@ -31,6 +31,7 @@ MAX_GROWTH_BYTES = 40_000_000
 MAX_NEW_LINES = 40
 SHORT_S = 3.0
 LONG_S = 60.0
+LONG = pytest.param(LONG_S, marks=(pytest.mark.soak, pytest.mark.timeout(LONG_S + 300)))
 
 
 @dataclass
@@ -117,13 +118,13 @@ def lived_through(server: ServerProcess, outage: Callable[[], AbstractContextMan
     print(f"slowest call {calls.slowest_s:.2f} s of {TIMEOUT_S:g} s, {server.log.count(chr(10)) - lines} log lines")
 
 
-@pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(LONG_S, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [SHORT_S, LONG])
 def test_a_frozen_store_is_lived_through(tmp_path: Path, seconds: float) -> None:
     with ServerProcess(tmp_path / "data") as server:
         lived_through(server, lambda: frozen(store_pid(server)), seconds)
 
 
-@pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(LONG_S, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seconds", [SHORT_S, LONG])
 def test_a_killed_store_is_lived_through(tmp_path: Path, seconds: float) -> None:
     port, data_dir = free_port(), tmp_path / "store"
     data_dir.mkdir()

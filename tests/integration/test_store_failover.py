@@ -28,7 +28,7 @@ TAKES_OVER_S = 40.0
 MANY_BILLS_S = 600.0
 SHORT = 60
 LONG = 5000
-LENGTHS = [SHORT, pytest.param(LONG, marks=pytest.mark.soak)]
+LENGTHS = [SHORT, pytest.param(LONG, marks=(pytest.mark.soak, pytest.mark.timeout(2 * MANY_BILLS_S)))]
 """Bills before the fail-over, and after it."""
 
 
