@@ -19,6 +19,7 @@ from bandit_router.core.resources import (
     Arm,
     ExpiryPolicy,
     HoldPolicy,
+    OutagePolicy,
     Pool,
     Tenant,
     WindowRule,
@@ -108,6 +109,8 @@ class TenantSpec(Spec):
     hold_policy: HoldPolicy = HoldPolicy.WORST_CASE
     hold_ttl_s: float = DEFAULT_HOLD_TTL_S
     expiry_policy: ExpiryPolicy = ExpiryPolicy.CHARGE
+    outage_policy: OutagePolicy = OutagePolicy.FAIL_CLOSED
+    outage_allowance_nusd: int = 0
     fallback_arm_id: str = ""
     isolated: bool = False
     shadow: bool = False

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bandit_router.app.config import Config, ConfigError, load_config
-from bandit_router.core.resources import WindowKind
+from bandit_router.core.resources import OutagePolicy, WindowKind
 
 
 @pytest.fixture
@@ -65,6 +65,7 @@ tenants:
         ("pools: [{pool_id: p, dimension: 999}]", "pools.0.dimension: must be in"),
         ("pools: [{pool_id: p, learner: oracle}]", "pools.0.learner: "),
         ("tenants: [{tenant_id: t, pool_id: p, limit_usd: 1, hold_ttl_s: -1}]", "tenants.0.hold_ttl: "),
+        ("tenants: [{tenant_id: t, pool_id: p, limit_usd: 1, outage_policy: fail_open}]", "outage_allowance_nusd"),
         ("- a list", "must be a mapping"),
         ("a: [", "is not YAML"),
     ],
@@ -75,6 +76,18 @@ def test_a_fault_names_file_and_key(file: Path, content: str, told: str) -> None
         load_config(file)
     assert told in str(refused.value)
     assert str(file) in str(refused.value)
+
+
+def test_a_worker_reads_the_configuration_that_its_parent_had(file: Path) -> None:
+    file.write_text(
+        "workers: 2\nlisten: 127.0.0.1:0\nappendfsync: always\n"
+        "pools: [{pool_id: p, arms: [{arm_id: a, input_usd_per_mtok: 0.1, output_usd_per_mtok: '1'}]}]\n"
+        "tenants: [{tenant_id: t, pool_id: p, limit_usd: 1.5, window: {kind: month, start_day: 3},"
+        " outage_policy: fail_open, outage_allowance_nusd: 7}]\n"
+    )
+    config = load_config(file)
+    assert Config.model_validate_json(config.model_dump_json()).model_dump() == config.model_dump()
+    assert config.tenants[0].tenant().outage_policy is OutagePolicy.FAIL_OPEN
 
 
 def test_every_fault_has_a_line(file: Path) -> None:
