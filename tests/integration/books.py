@@ -49,7 +49,7 @@ def from_records(nodes: Iterable[redis.Redis], tenant_id: str) -> Window:
 def from_window(nodes: Iterable[redis.Redis], tenant_id: str) -> Window:
     """What the tenant's only window says."""
     for node in nodes:
-        for key in node.scan_iter(keys.decision(tenant_id, "*").replace(":decision:", ":window:"), count=1000):
+        for key in node.scan_iter(keys.window(tenant_id, "*:*"), count=1000):
             held, spent, decisions = node.hmget(key, "held", "spent", "n")
             return Window(int(held), int(spent), int(decisions))
     return Window()
