@@ -46,8 +46,8 @@ protos-check: venv ## Compare generated code, lint the protos, look for breaking
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py breaking
 
-compare: venv ## Policies, peers and references on every log with costs (hours; run again to go on)
-	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --out comparison $(ARGS)
+compare: venv ## The default, peers and references on every log with costs, at most 2,500 queries each (an hour; run again to go on)
+	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 2500 --out comparison $(ARGS)
 
 prior-study: venv ## What priors are worth: battles foretold, decisions saved (an hour)
 	$(BIN)/bandit-router-sim prior-study $(LOGS) --battles $(BATTLES) --out prior-study.md $(ARGS)

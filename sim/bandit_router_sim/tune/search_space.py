@@ -44,7 +44,6 @@ _RIDGE = {
     "level": Range(0.5, 1.0, is_linear=True),
     "bias": Range(0.1, 10.0),
     "ridge": Range(0.1, 10.0),
-    "drift": Range(1e-6, 1e-2),
 }
 LEARNER_RANGES: Mapping[str, Mapping[str, Range]] = {
     "hierarchical": {
@@ -53,6 +52,7 @@ LEARNER_RANGES: Mapping[str, Mapping[str, Range]] = {
         "bias": Range(0.1, 10.0),
         "level": Range(0.3, 1.0, is_linear=True),
         "common": Range(0.03, 3.0),
+        "shift": Range(2.0, 10.0),
     },
     "linucb": {"alpha": _ALPHA, **_RIDGE},
     "pilot": {"alpha": _ALPHA, "strength": Range(0.01, 100.0), **_RIDGE},
