@@ -120,7 +120,7 @@ def has_learned_all(store: redis.Redis) -> bool:
 
 def assert_is_one_fold_of_the_log(store: redis.Redis) -> None:
     state = state_of(store)
-    expected = PoolState(context_dimension(DEFAULT_DIMENSION, 1))
+    expected = PoolState(context_dimension(DEFAULT_DIMENSION, 1), generation=state.generation)
     for rows in log_of(store).values():
         for _, fields in rows:
             learn(expected, decode_decision(fields[b"d"]), decode_outcome(fields[b"b"]), decode_outcome(fields[b"a"]))

@@ -73,7 +73,7 @@ def arm_colours(count: int) -> list[str]:
 
 
 def _spare(index: int, *, is_reference: bool) -> Style:
-    symbol = _SYMBOLS[index % len(_SYMBOLS)]
+    symbol = _SYMBOLS[(index + index // len(_SPARE)) % len(_SYMBOLS)]  # once round the colours, the next symbol
     if is_reference:
         return Style(_SPARE_GREY[index % len(_SPARE_GREY)], symbol, "dot", 1.5)
     return Style(_SPARE[index % len(_SPARE)], symbol)

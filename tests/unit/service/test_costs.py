@@ -62,7 +62,7 @@ async def test_what_was_spent_outlives_a_new_projection_but_what_it_was_estimate
     world = await open_world()
     await billed(world, times=2.0, calls=3)
     state = await learned(world)
-    wider = make_pool(dimension=9)
+    wider = make_pool(dimension=9, generation=state.generation)
     fresh = in_coordinates_of(wider, None, state)
     assert fresh.dimension == empty_state(wider).dimension
     assert fresh.bills == {"small": BillSums(spent_nusd=state.bills["small"].spent_nusd)}
