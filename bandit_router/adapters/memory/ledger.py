@@ -244,10 +244,11 @@ class MemoryLedger:
         return _Open(level.window, Account(limit_nusd))
 
     def _put(self, tenant: _Tenant, level: Level, opened: _Open) -> None:
+        is_opening = level.charge.window not in tenant.windows
         tenant.windows[level.charge.window] = opened
         latest = tenant.latest
         is_later = latest is None or latest.kind is not level.window.kind or latest.ordinal < level.window.ordinal
-        if is_later and not level.session_id:
+        if is_opening and is_later and not level.session_id:
             tenant.latest = level.window
 
     def _remember_session(self, level: Level, opened: _Open, expires_ms: int) -> None:
