@@ -30,8 +30,8 @@ DAYS = 3
 LIMIT_NUSD = 300
 CAP_NUSD = 120
 ALERTS = (50, 90)
-KEPT = 120
-"""Decisions of a family that may still be reported on; then it moves on to days that nobody has seen."""
+STEPS_OF_DAYS = 150
+"""Steps of a family on its days; then it moves on to days that nobody has seen: their money is mostly gone by then."""
 
 GRANT, RESET = BudgetEditKind.GRANT, BudgetEditKind.RESET
 
@@ -56,6 +56,7 @@ class Family:
     name: str
     dice: np.random.Generator
     first_day: int = 0
+    steps: int = 0
     made: int = 0
     entries: list[Entry] = field(default_factory=list)
     limits: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -123,7 +124,8 @@ class Marathon:
             await self.report(family)
         else:
             await self.edit(family)
-        if len(family.entries) >= KEPT:
+        family.steps += 1
+        if family.steps % STEPS_OF_DAYS == 0:
             family.entries.clear()
             family.limits.clear()
             family.first_day += DAYS
