@@ -11,9 +11,10 @@ STAMPS := .stamps
 ARGS ?=
 LOGS ?= $(wildcard ../shared/data/paretobandit.parquet ../shared/data/routellm_*.parquet ../shared/data/mmlu_pro.parquet ../shared/data/zeroeval.parquet)
 PARETO_LOG ?= ../shared/data/paretobandit.parquet
+COVERAGE_LOGS ?= $(PARETO_LOG) ../shared/data/routellm_mmlu.parquet
 BATTLES ?= ../shared/data/qlora_oa_prefs.parquet
 
-.PHONY: help demo test venv lint types imports protos protos-check check compare prior-study experiments bench soak fmt clean
+.PHONY: help demo test venv lint types imports protos protos-check check compare prior-study experiments ope-coverage bench soak fmt clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -54,6 +55,9 @@ prior-study: venv ## What priors are worth: battles foretold, decisions saved (a
 
 experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (an hour)
 	$(BIN)/bandit-router-sim experiments $(PARETO_LOG) --seeds 10 --out experiments $(ARGS)
+
+ope-coverage: venv ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (an hour)
+	$(BIN)/python -m bandit_router_sim.ope.coverage --logs 2000 --data $(COVERAGE_LOGS) --write docs/ope-coverage.md $(ARGS)
 
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800

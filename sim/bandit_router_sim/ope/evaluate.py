@@ -11,6 +11,7 @@ import numpy as np
 
 from bandit_router.core.draw import uniform
 from bandit_router_sim.logs.decisions import DecisionLog, FloatArray
+from bandit_router_sim.ope.anticipated import anticipated_variance
 from bandit_router_sim.ope.diagnostics import (
     Calibration,
     RefusedEstimate,
@@ -32,6 +33,7 @@ from bandit_router_sim.ope.intervals import (
     sequence_interval,
 )
 from bandit_router_sim.ope.missing import missing_rates, rows_of
+from bandit_router_sim.ope.outcome_models import REWARD
 from bandit_router_sim.ope.plain import as_plain
 from bandit_router_sim.ope.policies import Situations, TargetPolicy
 from bandit_router_sim.ope.prepare import Options, PreparedLog, PreparedOutcome, mature_rows, prepare
@@ -123,7 +125,7 @@ def _evaluate_outcome(prepared: PreparedLog, outcome: PreparedOutcome, target: F
     return OutcomeEvaluation(
         outcome=outcome.kind.name,
         refusal=refusal,
-        readings=_readings(prepared, estimates),
+        readings=_readings(prepared, estimates, least_variance=_least_variance(outcome, rows)),
         guaranteed={} if reason else _guaranteed(prepared, outcome, target),
         not_guaranteed_because=reason,
         snips_dr_gap=estimates["snips"].value - estimates["dr"].value if estimates else math.nan,
@@ -148,7 +150,12 @@ def _is_uniform(log: DecisionLog) -> bool:
     return bool(np.all(np.abs(log.propensities - 1.0 / len(log.arm_ids)) < _PROPENSITY_SLACK))
 
 
-def _readings(prepared: PreparedLog, estimates: Mapping[str, Estimate]) -> dict[str, Reading]:
+def _least_variance(outcome: PreparedOutcome, rows: Rows) -> float:
+    """What DR's row values vary at least, of an outcome whose errors are alike on all requests: rewards'."""
+    return anticipated_variance(rows) if outcome.kind is REWARD else 0.0
+
+
+def _readings(prepared: PreparedLog, estimates: Mapping[str, Estimate], *, least_variance: float) -> dict[str, Reading]:
     if not estimates:
         return {}
     options, clusters = prepared.options, prepared.clusters
@@ -163,7 +170,12 @@ def _readings(prepared: PreparedLog, estimates: Mapping[str, Estimate]) -> dict[
         row_values = estimates[source].row_values + shift
         return Reading(
             value=estimate.value,
-            normal=normal_interval(row_values, level=options.level, clusters=clusters),
+            normal=normal_interval(
+                row_values,
+                level=options.level,
+                clusters=clusters,
+                least_variance=least_variance if source == "dr" else 0.0,
+            ),
             bootstrap=percentile_interval(replicates[:, names.index(source)] + shift, level=options.level),
             parameter=estimate.parameter,
         )

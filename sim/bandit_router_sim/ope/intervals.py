@@ -53,12 +53,17 @@ def clusters_of(sessions: Sequence[str]) -> IndexArray | None:
 
 
 def normal_interval(
-    row_values: FloatArray, *, level: float = DEFAULT_LEVEL, clusters: IndexArray | None = None
+    row_values: FloatArray,
+    *,
+    level: float = DEFAULT_LEVEL,
+    clusters: IndexArray | None = None,
+    least_variance: float = 0.0,
 ) -> Interval:
     """mean ± t_ν · √(Σ_g s_g² · G/(G−1)) / n, s_g = Σ_{i∈g} (φ_i − mean), with G clusters (by default the n rows).
 
     A few heavy rows decide the sum of squares, so it is known less well than G rows suggest: ν are the degrees of
     freedom that its own variance implies, (Σ s_g²)² / (½ Σ (s_g² − their mean)²), at most G − 1 (Satterthwaite, 1946).
+    `least_variance`: what a row value's variance is known to be at least (see `anticipated`), whatever was drawn.
     """
     mean = float(row_values.mean())
     squares = np.square(_cluster_sums((row_values - mean)[:, None], clusters)[:, 0])
@@ -66,7 +71,7 @@ def normal_interval(
     if groups < 2:
         return Interval("normal", -math.inf, math.inf, level)
     total = float(squares.sum())
-    error = math.sqrt(total * groups / (groups - 1)) / len(row_values)
+    error = math.sqrt(max(total * groups / (groups - 1), least_variance * len(row_values))) / len(row_values)
     spread = float(np.square(squares - squares.mean()).sum())
     freedom = min(groups - 1.0, max(1.0, 2.0 * total * total / spread)) if spread > 0.0 else groups - 1.0
     reach = float(stdtrit(freedom, 0.5 + 0.5 * level)) * error
