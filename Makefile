@@ -9,9 +9,12 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 STAMPS := .stamps
 ARGS ?=
-LOGS ?= $(wildcard ../shared/data/paretobandit.parquet ../shared/data/routellm_*.parquet ../shared/data/mmlu_pro.parquet ../shared/data/zeroeval.parquet)
-PARETO_LOG ?= ../shared/data/paretobandit.parquet
-COVERAGE_LOGS ?= $(PARETO_LOG) ../shared/data/routellm_mmlu.parquet
+# Logs with costs that lie beside the project; without them, three arms' outcomes that the package paretobandit carries.
+RECORDED := $(patsubst %,../shared/data/%.parquet,paretobandit routellm_gsm8k routellm_mmlu mmlu_pro zeroeval)
+PACKAGED_LOG := .recorded/paretobandit.parquet
+LOGS ?= $(or $(wildcard $(RECORDED)),$(PACKAGED_LOG))
+PARETO_LOG ?= $(or $(wildcard ../shared/data/paretobandit.parquet),$(PACKAGED_LOG))
+COVERAGE_LOGS ?= $(PARETO_LOG) $(wildcard ../shared/data/routellm_mmlu.parquet)
 BATTLES ?= ../shared/data/qlora_oa_prefs.parquet
 
 .PHONY: help demo test venv lint types imports protos protos-check check compare prior-study experiments ope-coverage bench soak fmt clean
@@ -47,8 +50,14 @@ protos-check: venv ## Compare generated code, lint the protos, look for breaking
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py breaking
 
-compare: venv ## The default, peers and references on every log with costs, at most 2,500 queries each (an hour; run again to go on)
+compare: venv $(filter $(PACKAGED_LOG),$(LOGS)) ## The default beside peers and references on every log with costs, at most 2,500 queries each, then beside every other policy, at most 1,000 (four hours on one core; run again to go on)
 	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 2500 --out comparison $(ARGS)
+	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 1000 --policies all --peers none --references static_mix --out comparison/policies $(ARGS)
+
+$(PACKAGED_LOG): | $(STAMPS)/venv
+	@mkdir -p $(@D)
+	$(BIN)/bandit-router-sim convert paretobandit --out $@ \
+		$$($(BIN)/python -c 'from importlib.resources import files; print(*sorted((files("pareto_bandit") / "data" / "examples").glob("*.jsonl")))')
 
 prior-study: venv ## What priors are worth: battles foretold, decisions saved (an hour)
 	$(BIN)/bandit-router-sim prior-study $(LOGS) --battles $(BATTLES) --out prior-study.md $(ARGS)
@@ -56,7 +65,7 @@ prior-study: venv ## What priors are worth: battles foretold, decisions saved (a
 experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (an hour)
 	$(BIN)/bandit-router-sim experiments $(PARETO_LOG) --seeds 10 --out experiments $(ARGS)
 
-ope-coverage: venv ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (an hour)
+ope-coverage: venv $(filter $(PACKAGED_LOG),$(COVERAGE_LOGS)) ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (an hour)
 	$(BIN)/python -m bandit_router_sim.ope.coverage --logs 2000 --data $(COVERAGE_LOGS) --write docs/ope-coverage.md $(ARGS)
 
 bench: venv ## Benchmarks: ratios within one run

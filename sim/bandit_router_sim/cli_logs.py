@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from bandit_router_sim.cli_checks import checked_file
 from bandit_router_sim.logs.battles import Battles
 from bandit_router_sim.logs.canonical import read_full_log, write_full_log
 from bandit_router_sim.logs.converters import CONVERTERS
@@ -50,7 +51,7 @@ def convert(
     kind: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
     sources: Annotated[list[Path], typer.Argument(help="Files of that kind.", exists=True)],
     *,
-    out: Annotated[Path, typer.Option(help="Canonical log to write: .parquet or .jsonl.")],
+    out: Annotated[Path, typer.Option(help="Canonical log to write: .parquet or .jsonl.", callback=checked_file)],
     skip_bad: SkipBad = False,
 ) -> None:
     """Turn a published log into the canonical format."""

@@ -46,7 +46,7 @@ from bandit_router_sim.replay.setting import Policy, Setting
 from bandit_router_sim.replay.stage import POOL_ID
 from bandit_router_sim.replay.sweep import encoder_handle
 from bandit_router_sim.tune.past import Past, material_of
-from bandit_router_sim.tune.pigeonhole import central, replicate_means
+from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.tune.recorded import KEEP_ALL, chances_of, recorded_decisions
 from bandit_router_sim.tune.spread import run_all
 

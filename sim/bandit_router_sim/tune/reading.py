@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router_sim.logs.full import FloatArray
-from bandit_router_sim.tune.pigeonhole import central
+from bandit_router_sim.pigeonhole import central
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("replay good.parquet --budget 0.001 --arm nope", ": no arm 'nope'"),
         ("replay good.parquet --budget 0.001 --jobs 0", "at least 1"),
         ("replay good.parquet --budget 0.001 --json /nowhere/runs.json", "no directory '/nowhere'"),
+        ("convert generic good.parquet --out /nowhere/log.parquet", "no directory '/nowhere'"),
         ("tune policy good.parquet --out /nowhere/tuned.yaml", "no directory '/nowhere'"),
         ("replay good.parquet --budget 1e12 --jobs 1", "tenant.limit_nusd: limit_nusd must be between"),
         ("replay good.parquet --limit-usd 0", "--limit-usd"),
