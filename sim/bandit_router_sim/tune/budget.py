@@ -24,10 +24,10 @@ from bandit_router_sim.ope.frontier import Frontier, frontier
 from bandit_router_sim.ope.plain import as_plain
 from bandit_router_sim.ope.policies import DEFAULT_TAU
 from bandit_router_sim.ope.prepare import Options
+from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.replay.result import RunResult
 from bandit_router_sim.replay.setting import Material, Policy, Setting
 from bandit_router_sim.replay.sweep import replay_one
-from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.tune.reading import Advice, Curve, budget_for, quality_of
 from bandit_router_sim.tune.spread import run_all
 

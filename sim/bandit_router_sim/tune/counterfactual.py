@@ -39,6 +39,7 @@ from bandit_router_sim.ope.diagnostics import (
 )
 from bandit_router_sim.ope.estimators import dr
 from bandit_router_sim.ope.plain import as_plain
+from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.replay.engine import Replay
 from bandit_router_sim.replay.result import REFUSED, RunResult
 from bandit_router_sim.replay.scenario import Scenario
@@ -46,7 +47,6 @@ from bandit_router_sim.replay.setting import Policy, Setting
 from bandit_router_sim.replay.stage import POOL_ID
 from bandit_router_sim.replay.sweep import encoder_handle
 from bandit_router_sim.tune.past import Past, material_of
-from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.tune.recorded import KEEP_ALL, chances_of, recorded_decisions
 from bandit_router_sim.tune.spread import run_all
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from bandit_router_sim.compare.intervals import paired_interval
 from bandit_router_sim.ope.prepare import Options
+from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.replay.setting import Policy
 from bandit_router_sim.tune.budget import NoFrontier, budget_grid, evaluated, replayed
-from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.tune.plot import as_html
 from bandit_router_sim.tune.reading import Curve, budget_for, quality_of
 from tests.builders import generator

@@ -10,12 +10,12 @@ import pytest
 
 from bandit_router_sim.ope.estimators import dr
 from bandit_router_sim.ope.outcome_models import REWARD
+from bandit_router_sim.pigeonhole import central, replicate_means
 from bandit_router_sim.replay.order import order_of, random_of
 from bandit_router_sim.replay.setting import ArmPricing, Policy, Setting
 from bandit_router_sim.replay.sweep import replay_one
 from bandit_router_sim.tune.counterfactual import _readings, counterfactuals, live
 from bandit_router_sim.tune.past import CannotRelive, matched, material_of, past_of, prompt_tokens_of
-from bandit_router_sim.pigeonhole import central, replicate_means
 from tests.unit.sim.tune.tune_logs import LOGGED_USD, logged, relived, world
 
 SERVED = Policy(learner="linucb", exploration="igw:tau=1500", dimension=8)
