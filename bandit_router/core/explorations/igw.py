@@ -2,8 +2,10 @@
 
     p_a = 1 / (ζ + τ (max g − g_a)),   Σ_a p_a = 1,   ζ ∈ [1, K]
 
-The sum falls and is convex in ζ, so Newton's method from ζ = 1, where it is at least 1, climbs to the root without
-ever passing it; six steps reach machine precision for any gaps. The last digits are then divided out.
+The sum S falls in ζ and its inverse is concave, as that of resistors in parallel is in each of them. So Newton's method
+on 1/S = 1 from ζ = 1, where S is at least 1, climbs to the root without ever passing it; where arms are about equal or
+far apart 1/S is nearly a line, so six steps reach machine precision for any gaps (on S itself it takes up to eleven).
+The last digits are then divided out.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
         excess = total - 1.0
         if excess.max() < _CONVERGED:
             break
+        excess *= total
         zeta += excess / np.add.reduce(np.multiply(weights, weights, out=weights), axis=0)
     else:
         total = _reciprocals(gaps, zeta, weights)
     weights /= total
-    return np.ascontiguousarray(np.moveaxis(weights, 0, -1))
+    return np.moveaxis(weights, 0, -1)
 
 
 def _reciprocals(gaps: FloatArray, zeta: FloatArray, out: FloatArray) -> FloatArray:
@@ -62,12 +65,13 @@ def _weights_of(scores: list[float], tau: float) -> list[float]:
     zeta = 1.0
     for _ in range(_NEWTON_STEPS):
         weights = [1.0 / (zeta + gap) for gap in gaps]
-        excess = sum(weights) - 1.0
-        if excess < _CONVERGED:
+        total = sum(weights)
+        if total - 1.0 < _CONVERGED:
             break
-        zeta += excess / sum([weight * weight for weight in weights])
-    weights = [1.0 / (zeta + gap) for gap in gaps]
-    total = sum(weights)
+        zeta += total * (total - 1.0) / sum([weight * weight for weight in weights])
+    else:
+        weights = [1.0 / (zeta + gap) for gap in gaps]
+        total = sum(weights)
     return [weight / total for weight in weights]
 
 
