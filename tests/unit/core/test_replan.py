@@ -4,16 +4,21 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.budget_policies.protocol import Reservoir
 from bandit_router.core.explorations.igw import inverse_gap_weights
+from bandit_router.core.explorations.normals import batch_normals
+from bandit_router.core.explorations.registry import parse_exploration
 from bandit_router.core.regression import FloatArray
-from bandit_router.core.replan import MAX_PRICE_PER_USD, solve_price
+from bandit_router.core.replan import MAX_PRICE_PER_USD, MIN_PRICE_PER_USD, solve_price
 from tests.builders import PROPERTY, generator
 
 GRID_STEP = 1.0011
+LAST_STEP = math.ceil(1_000 * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
+MANY_RESERVOIRS = 200
 Weigh = Callable[[FloatArray], FloatArray]
 
 
@@ -27,7 +32,7 @@ def make_reservoir(seed: int, count: int = 64, arms: int = 4) -> Reservoir:
     scale = np.geomspace(1e-5, 1e-2, arms)
     costs = scale * source.uniform(0.5, 2.0, size=(count, arms))
     rewards = np.linspace(0.5, 0.9, arms) + 0.1 * source.normal(size=(count, arms))
-    return Reservoir(rewards, costs, rewards, np.zeros_like(rewards))
+    return Reservoir(rewards, costs, rewards, np.full_like(rewards, 0.05))
 
 
 def mean_cost_usd(reservoir: Reservoir, price_per_usd: float, weigh: Weigh) -> float:
@@ -74,6 +79,64 @@ def test_the_price_does_not_depend_on_where_the_search_began(
     alone = solve_price(reservoir, pace_usd=pace_usd, weigh=weigh)
     for hint in (math.exp(distance), alone * math.exp(distance), alone * math.exp(distance / 100), alone):
         assert solve_price(reservoir, pace_usd=pace_usd, weigh=weigh, hint=hint) == alone
+
+
+def layer_of(spec: str, reservoir: Reservoir) -> Weigh:
+    layer = parse_exploration(spec)
+    return lambda scores: layer.weigh(scores, reservoir.deviations, batch_normals(*scores.shape))
+
+
+def by_bisection(reservoir: Reservoir, pace_usd: float, weigh: Weigh) -> float:
+    """The definition: the first affordable price of the grid; 0 if none is needed, the last if none suffices."""
+    if mean_cost_usd(reservoir, 0.0, weigh) <= pace_usd:
+        return 0.0
+    low, high = -1, LAST_STEP
+    while high - low > 1:
+        middle = (low + high) // 2
+        if mean_cost_usd(reservoir, grid_price(middle), weigh) <= pace_usd:
+            high = middle
+        else:
+            low = middle
+    return grid_price(high)
+
+
+def grid_price(step: int) -> float:
+    return min(MAX_PRICE_PER_USD, MIN_PRICE_PER_USD * math.exp(step / 1_000))
+
+
+@pytest.mark.parametrize("spec", ["igw:tau=100", "igw", "softmax", "epsilon_floor", "ts_empirical:samples=16"])
+def test_the_price_is_the_grid_step_that_plain_bisection_finds(spec: str) -> None:
+    """Also where the mean cost falls in jumps, and from hints near, far, at either end and beyond."""
+    source, priced = generator(11), 0
+    for number in range(MANY_RESERVOIRS):
+        reservoir = make_reservoir(number, count=int(source.integers(1, 80)), arms=int(source.integers(1, 9)))
+        weigh = layer_of(spec, reservoir)
+        pace_usd = pace_between(reservoir, weigh, source.uniform(-0.1, 1.1))
+        price = by_bisection(reservoir, pace_usd, weigh)
+        near, far = price * math.exp(0.05 * source.normal()), math.exp(source.uniform(-8.0, 17.0))
+        for hint in (near, far, 0.0, float(source.choice([price, MIN_PRICE_PER_USD * 1.001, MAX_PRICE_PER_USD]))):
+            assert solve_price(reservoir, pace_usd=pace_usd, weigh=weigh, hint=hint) == price
+        priced += 0.0 < price < MAX_PRICE_PER_USD
+    assert priced > MANY_RESERVOIRS / 2
+
+
+def test_a_price_near_the_last_one_takes_few_evaluations_of_the_layer() -> None:
+    counts = []
+    for number in range(100):
+        reservoir, evaluations = make_reservoir(number, count=256, arms=8), 0
+
+        def weigh(scores: FloatArray) -> FloatArray:
+            nonlocal evaluations
+            evaluations += 1
+            return inverse_gap_weights(scores, 1500.0)
+
+        pace_usd = pace_between(reservoir, weigh, 0.3)
+        hint = 1.03 * solve_price(reservoir, pace_usd=pace_usd, weigh=weigh)
+        evaluations = 0
+        solve_price(reservoir, pace_usd=pace_usd, weigh=weigh, hint=hint)
+        counts.append(evaluations)
+    assert sum(counts) / len(counts) < 7
+    assert max(counts) < 2 * math.log2(LAST_STEP)
 
 
 @PROPERTY
