@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bandit_router.core.bills_codec import pack_bills, unpack_bills
+from bandit_router.core.discounted_codec import pack_discounted, unpack_discounted
 from bandit_router.core.examples_codec import pack_examples, unpack_examples
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.recent_codec import pack_recency, unpack_recency
@@ -36,4 +37,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("recency", 1, pack_recency, unpack_recency),
     Section("bills", 1, pack_bills, unpack_bills),
     Section("tenants", 1, pack_tenants, unpack_tenants),
+    Section("discounted", 1, pack_discounted, unpack_discounted),
 )

@@ -15,6 +15,7 @@ import numpy as np
 from bandit_router.core.arm_state import Arms, ArmState, copy_arms
 from bandit_router.core.bills import BillSums, answer_bill
 from bandit_router.core.decision import Decision
+from bandit_router.core.discounted import Discounted, begun
 from bandit_router.core.examples import Example, Examples
 from bandit_router.core.outcomes import Billing, Outcome
 from bandit_router.core.recent import Recency
@@ -28,7 +29,8 @@ class PoolState:
 
     `arms`, `recency` and `bills` are over all tenants that share what they teach: sums of everything, of the latest
     rewards, and of how bills compare with what was expected of them; `examples`: the latest single outcomes, as many as
-    the pool's learner asks for (`Examples.resize`). `tenants`: what each tenant has contributed, or kept to itself.
+    the pool's learner asks for (`Examples.resize`); `discounted`: sums in which the past fades, as fast as it asks for
+    (`discount`). `tenants`: what each tenant has contributed, or kept to itself.
     `generation` is the pool's: decisions of another pool that had its name are none of its own.
     """
 
@@ -43,12 +45,13 @@ class PoolState:
     bills: dict[str, BillSums] = field(default_factory=dict)
     tenants: Tenants = field(default_factory=Tenants)
     generation: int = 0
+    discounted: Discounted = field(default_factory=Discounted)
 
     @property
     def rewards(self) -> int:
         """How many rewards have been learned: the pool's logical time. It stands still, and does not go back, where
         rewards are retracted; else what comes next would count as long past."""
-        return max(self.recency.clock, sum(arm.reward.count for arm in self.arms.values()))
+        return Book(self.arms, self.recency).rewards
 
     def copy(self) -> PoolState:
         """An independent copy: folding into it leaves the original as it is."""
@@ -64,7 +67,18 @@ class PoolState:
             dict(self.bills),
             self.tenants.copy(),
             self.generation,
+            self.discounted.copy(),
         )
+
+    def discount(self, gamma: float) -> None:
+        """Keep sums discounted by γ per reward from now on (KEEPS_NOTHING: none); at another γ they begin anew."""
+        if self.discounted.gamma == gamma:
+            return
+        self.discounted = begun(gamma, self.arms, clock=self.rewards)
+        for seat in self.tenants.sharing.by_tenant.values():
+            seat.book.discounted = self.discounted.with_arms(seat.book.arms)
+        for seat in self.tenants.isolated.by_tenant.values():
+            seat.book.discounted = begun(gamma, seat.book.arms, clock=seat.book.rewards)
 
 
 class MismatchedContext(ValueError):
@@ -94,7 +108,7 @@ def learn(state: PoolState, decision: Decision, before: Outcome, after: Outcome)
 def _books(state: PoolState, decision: Decision) -> list[Book]:
     """Where the decision's outcomes are entered."""
     tenant_id = UNTOLD if decision.isolated is None else decision.tenant_id
-    pool = Book(state.arms, state.recency)
+    pool = Book(state.arms, state.recency, state.discounted)
     return state.tenants.books(tenant_id, decision.decided_ms, pool, isolated=bool(decision.isolated))
 
 
@@ -103,7 +117,8 @@ def _enter(book: Book, x: FloatArray, decision: Decision, before: Outcome, after
     if arm is None:
         arm = book.arms[decision.arm_id] = ArmState.empty(len(x))
     _replace(arm.reward, x, before.reward, after.reward)
-    book.recency.replace(decision.arm_id, x, learned=decision.learned_rewards, old=before.reward, new=after.reward)
+    for faded in (book.recency, book.discounted):
+        faded.replace(decision.arm_id, x, learned=decision.learned_rewards, old=before.reward, new=after.reward)
     _replace(arm.tokens, x, log_output_tokens(decision, before), log_output_tokens(decision, after))
     arm.settled += (before.billing is Billing.HELD) - (after.billing is Billing.HELD)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bandit_router.core.arm_state import Arms, copy_arms
+from bandit_router.core.discounted import Discounted
 from bandit_router.core.recent import Recency
 
 MAX_SEATS = 32
@@ -27,14 +28,20 @@ UNTOLD = ""
 
 @dataclass(slots=True, eq=False)
 class Book:
-    """The sums of some outcomes, by arm: over all of them, and of the latest rewards."""
+    """The sums of some outcomes, by arm: over all of them, of the latest rewards, and discounted, if a learner asks."""
 
     arms: Arms = field(default_factory=dict)
     recency: Recency = field(default_factory=Recency)
+    discounted: Discounted = field(default_factory=Discounted)
+
+    @property
+    def rewards(self) -> int:
+        """Logical time: how many rewards are in it, or had been learned when the newest decision in it was made."""
+        return max(self.recency.clock, sum(arm.reward.count for arm in self.arms.values()))
 
     def copy(self) -> Book:
         """An independent copy."""
-        return Book(copy_arms(self.arms), self.recency.copy())
+        return Book(copy_arms(self.arms), self.recency.copy(), self.discounted.copy())
 
 
 @dataclass(slots=True, eq=False)
@@ -95,11 +102,21 @@ class Tenants:
         """An independent copy."""
         return Tenants(self.sharing.copy(), self.isolated.copy())
 
+    @property
+    def are_told_apart(self) -> bool:
+        """Whether anything is known of any one of them."""
+        return not self.sharing.by_tenant.keys() <= {UNTOLD} or bool(self.isolated.by_tenant)
+
+    @property
+    def seats(self) -> list[Seat]:
+        """All seats: those of sharing tenants first."""
+        return [*self.sharing.by_tenant.values(), *self.isolated.by_tenant.values()]
+
     def books(self, tenant_id: str, decided_ms: int, pool: Book, *, isolated: bool) -> list[Book]:
         """All books that a decision's outcomes are entered in, `pool` being the pool's; in isolation it may be none."""
         if isolated:
             apart = self.isolated.of(tenant_id, decided_ms)
-            return [] if apart is None else [apart.book]
+            return [] if apart is None else [_discounting(apart.book, Discounted(pool.discounted.gamma))]
         known = self.sharing.by_tenant
         if pool.arms and not known:
             self.sharing.of(UNTOLD, 0)
@@ -107,4 +124,11 @@ class Tenants:
             (first,) = known.values()
             first.book = pool.copy()
         own = self.sharing.of(tenant_id, decided_ms)
-        return [pool] if own is None or len(known) == 1 else [pool, own.book]
+        return [pool] if own is None or len(known) == 1 else [pool, _discounting(own.book, pool.discounted)]
+
+
+def _discounting(book: Book, like: Discounted) -> Book:
+    """The book; one that was just opened keeps discounted sums that begin where `like` did."""
+    if book.discounted.gamma != like.gamma:
+        book.discounted = like.with_arms({})
+    return book

@@ -13,13 +13,13 @@ from typing import Any
 from bandit_router.core.arm_codec import arm_rows, pack_arms, unpack_arms
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.recent_codec import recency_bytes, recency_from
-from bandit_router.core.seats import UNTOLD, Book, Seat, Seats, Tenants
+from bandit_router.core.seats import Book, Seat, Seats, Tenants
 
 
 def pack_tenants(state: PoolState) -> bytes | None:
     """The seats of a state, or None if it tells no tenants apart."""
     tenants = state.tenants
-    if tenants.sharing.by_tenant.keys() <= {UNTOLD} and not tenants.isolated.by_tenant:
+    if not tenants.are_told_apart:
         return None
     kinds = [tenants.sharing, tenants.isolated]
     header = json.dumps([_rows(seats) for seats in kinds], separators=(",", ":")).encode()

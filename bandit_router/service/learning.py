@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bandit_router.core.folding import Outdated, Unlearnable, coordinates_of, fold
-from bandit_router.core.learners.registry import parse_learner, remembered_by
+from bandit_router.core.learners.registry import keep_for, parse_learner
 from bandit_router.core.pool_codec import decode_pool_state, encode_pool_state
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.resources import Pool
@@ -96,7 +96,7 @@ class Learner:
         if entries or letters:
             state = await self._in_newest_coordinates(pool, state, entries)
             state = state.copy()
-            state.examples.resize(remembered_by(parse_learner(pool.learner)))
+            keep_for(parse_learner(pool.learner), state)
             found = await self._fold(pool_id, state, entries, letters)
             if not await self._publish(pool_id, token, found):
                 return 0

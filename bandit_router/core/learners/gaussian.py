@@ -33,9 +33,14 @@ class GaussianRewards:
 
     def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior means and √(x P x), (n, K)."""
-        spread = contexts[None, :, :] @ self.covariance
-        variance = np.einsum("knd,nd->nk", spread, contexts)
-        return contexts @ self.mean.T, np.sqrt(np.maximum(variance, 0.0))
+        return predict_linear(self.mean, self.covariance, contexts)
+
+
+def predict_linear(mean: FloatArray, covariance: FloatArray, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """x·θ and √(x P x), (n, K), at contexts (n, d) for means (K, d) and covariances (K, d, d)."""
+    spread = contexts[None, :, :] @ covariance
+    variance = np.einsum("knd,nd->nk", spread, contexts)
+    return contexts @ mean.T, np.sqrt(np.maximum(variance, 0.0))
 
 
 def check_ridge(name: str, parameters: Parameters) -> None:

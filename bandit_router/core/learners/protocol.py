@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bandit_router.core.discounted import KEEPS_NOTHING
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.prior import Priors
 from bandit_router.core.regression import FloatArray
@@ -56,13 +57,15 @@ class Learner:
     """A family of learners: the parameters it has, with their defaults, and how it is fitted.
 
     `check` raises SpecError for parameters that make no sense. `remembers`: of how many recent outcomes the pool's
-    state must keep the context and reward, beside its sums. `names_arms`: parameters are arm ids.
+    state must keep the context and reward, beside its sums. `discounts`: at which γ per reward it must keep discounted
+    sums (`core.discounted`). `names_arms`: parameters are arm ids.
     """
 
     defaults: Parameters
     check: Callable[[Parameters], None]
     fit: Callable[[Knowledge, Parameters], Fitted]
     remembers: Callable[[Parameters], int] = field(default=lambda _: 0)
+    discounts: Callable[[Parameters], float] = field(default=lambda _: KEEPS_NOTHING)
     names_arms: bool = False
 
 

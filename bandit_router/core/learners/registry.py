@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from bandit_router.core.learners.dlinucb import DLINUCB
 from bandit_router.core.learners.epoch_greedy import EPOCH_GREEDY
 from bandit_router.core.learners.epsilon_greedy import EPSILON_GREEDY
 from bandit_router.core.learners.hierarchical import HIERARCHICAL
@@ -14,12 +15,14 @@ from bandit_router.core.learners.linucb import LINUCB
 from bandit_router.core.learners.pilot import PILOT
 from bandit_router.core.learners.protocol import Learner, LearnerChoice
 from bandit_router.core.learners.static import STATIC
+from bandit_router.core.pool_state import PoolState
 from bandit_router.core.spec import parse_shares, parse_spec
 from bandit_router.core.tenancy import Tenancy, check_tenancy
 
 LEARNERS: Mapping[str, Learner] = {
     "hierarchical": HIERARCHICAL,
     "linucb": LINUCB,
+    "dlinucb": DLINUCB,
     "pilot": PILOT,
     "lints": LINTS,
     "epsilon_greedy": EPSILON_GREEDY,
@@ -46,6 +49,12 @@ def parse_learner(text: str) -> LearnerChoice:
 def remembered_by(choice: LearnerChoice) -> int:
     """Of how many recent outcomes the pool's state must keep the context and reward."""
     return LEARNERS[choice.name].remembers(choice.parameters)
+
+
+def keep_for(choice: LearnerChoice, state: PoolState) -> None:
+    """Let the state keep from now on what the learner asks for beside the sums, and nothing that it does not."""
+    state.examples.resize(remembered_by(choice))
+    state.discount(LEARNERS[choice.name].discounts(choice.parameters))
 
 
 _TENANCY = asdict(Tenancy())

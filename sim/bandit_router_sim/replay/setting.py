@@ -30,6 +30,7 @@ POLICIES: Mapping[str, Policy] = {
         Policy(),
         Policy(name="unpaced", budget_policy="none"),
         Policy(name="disjoint", learner="linucb"),
+        Policy(name="dlinucb", learner="dlinucb"),
         Policy(name="ucb_floor", exploration="epsilon_floor"),
         Policy(name="softmax", exploration="softmax"),
         Policy(name="pilot", learner="pilot"),

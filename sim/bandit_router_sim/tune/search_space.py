@@ -55,6 +55,7 @@ LEARNER_RANGES: Mapping[str, Mapping[str, Range]] = {
         "shift": Range(2.0, 10.0),
     },
     "linucb": {"alpha": _ALPHA, **_RIDGE},
+    "dlinucb": {"alpha": _ALPHA, "gamma": Range(0.98, 1.0, is_linear=True), **_RIDGE},
     "pilot": {"alpha": _ALPHA, "strength": Range(0.01, 100.0), **_RIDGE},
     "lints": {"v": Range(0.1, 10.0), **_RIDGE},
     "epsilon_greedy": {"epsilon": _SHARE, **_RIDGE},

@@ -11,7 +11,7 @@ import pytest
 
 from bandit_router.core.decision import Decision
 from bandit_router.core.explorations.registry import parse_exploration
-from bandit_router.core.learners.registry import LEARNERS, parse_learner, remembered_by
+from bandit_router.core.learners.registry import LEARNERS, keep_for, parse_learner
 from bandit_router.core.model import PoolModel, Predictions, build_model
 from bandit_router.core.outcomes import Bill, Billing, Outcome
 from bandit_router.core.pool_codec import decode_pool_state, encode_pool_state
@@ -22,6 +22,7 @@ from tests.builders import generator, make_decision, make_outcome, make_quote
 SPECS = [
     *LEARNERS,
     "linucb:alpha=0",
+    "dlinucb:gamma=0.95",
     "pilot:cosine=1,strength=3",
     "lints:v=0.3",
     "epsilon_greedy:epsilon=0.3",
@@ -63,7 +64,7 @@ def rated(outcome: Outcome, reward: float | None) -> Outcome:
 
 def fresh(spec: str) -> PoolState:
     state = PoolState(DIMENSION, version=4)
-    state.examples.resize(remembered_by(parse_learner(spec)))
+    keep_for(parse_learner(spec), state)
     return state
 
 
