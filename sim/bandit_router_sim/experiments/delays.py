@@ -19,11 +19,12 @@ RATES = (1.0, 0.1, 0.02)
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Rewards so many requests late, on such a share of the requests; bills so many requests late."""
+    """Rewards so many requests late, on such a share of the requests; bills so many requests late; who is served."""
 
     reward_delay: int = 0
     reward_rate: float = 1.0
     bill_delay: int = 0
+    policy: str = "default"
 
     def scenario(self) -> Scenario:
         """A stationary log with it."""
@@ -40,7 +41,7 @@ class Lateness:
 PROMPT = Lateness()
 CASES = (
     *(Lateness(delay, rate) for rate in RATES for delay in DELAYS),
-    Lateness(reward_delay=300, bill_delay=300),
+    *(Lateness(reward_delay=300, bill_delay=300, policy=policy) for policy in ("default", "quantile_holds")),
 )
 """Every delay at every rate with bills at once; then rewards and bills equally late. The first is PROMPT."""
 
@@ -65,7 +66,7 @@ class Loss:
 def settings_of_delays(budgets_usd: Sequence[float], *, seeds: int) -> list[Setting]:
     """Every case at every budget; whole orders one after another."""
     return [
-        Setting(POLICIES["default"], budget_usd, seed, LEARN_SHARE, case.scenario())
+        Setting(POLICIES[case.policy], budget_usd, seed, LEARN_SHARE, case.scenario())
         for seed in range(seeds)
         for case in CASES
         for budget_usd in budgets_usd
@@ -83,8 +84,8 @@ def losses(runs: Sequence[tuple[Setting, Finished]], *, queries: int) -> list[Lo
 
 
 def _runs_of(runs: Sequence[tuple[Setting, Finished]], case: Lateness, budget_usd: float) -> list[Finished]:
-    scenario = case.scenario()
-    mine = [run for run in runs if run[0].scenario == scenario and run[0].budget_usd == budget_usd]
+    wanted = POLICIES[case.policy], case.scenario(), budget_usd
+    mine = [run for run in runs if (run[0].policy, run[0].scenario, run[0].budget_usd) == wanted]
     return [finished for _, finished in sorted(mine, key=lambda run: run[0].seed)]
 
 

@@ -33,7 +33,7 @@ WITH_NEWCOMER = ("arm_added", "cheap_arm_added")
 EXPERIMENTS = WITHOUT_NEWCOMER + WITH_NEWCOMER
 """By the scenario's name. The arm that joins in the last two is in none of the others."""
 
-PLAYERS = ("default", "paretobandit", "paretobandit_warm")
+PLAYERS = ("default", "quantile_holds", "paretobandit", "paretobandit_warm")
 _CODE = ("bandit_router_sim.experiments.peer", "bandit_router_sim.replay", "bandit_router_sim.peers", *PRODUCT)
 
 

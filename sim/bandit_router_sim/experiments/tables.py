@@ -42,7 +42,18 @@ def changes_tables(ground: Ground, found: Found) -> str:
 
 def delays_table(found: Sequence[Loss]) -> str:
     """What late and rare feedback costs."""
-    head = ("rewards late by", "rewarded", "bills late by", "USD", "reward", "loss", "used", "most used", "refused")
+    head = (
+        "policy",
+        "rewards late by",
+        "rewarded",
+        "bills late by",
+        "USD",
+        "reward",
+        "loss",
+        "used",
+        "most used",
+        "refused",
+    )
     rows = [
         (
             *_case(loss.case),
@@ -58,8 +69,8 @@ def delays_table(found: Sequence[Loss]) -> str:
     return "### Late and rare feedback\n\n" + markdown(head, rows)
 
 
-def _case(case: Lateness) -> tuple[str, str, str]:
-    return str(case.reward_delay), f"{case.reward_rate:.0%}", str(case.bill_delay)
+def _case(case: Lateness) -> tuple[str, str, str, str]:
+    return case.policy, str(case.reward_delay), f"{case.reward_rate:.0%}", str(case.bill_delay)
 
 
 def _grouped(found: Found) -> Runs:

@@ -29,6 +29,7 @@ POLICIES: Mapping[str, Policy] = {
     for policy in (
         Policy(),
         Policy(name="unpaced", budget_policy="none"),
+        Policy(name="quantile_holds", hold_policy=HoldPolicy.QUANTILE.value),
         Policy(name="disjoint", learner="linucb"),
         Policy(name="dlinucb", learner="dlinucb"),
         Policy(name="ucb_floor", exploration="epsilon_floor"),

@@ -126,5 +126,9 @@ def test_losses_are_against_prompt_feedback_in_the_same_order(material: Material
     assert found[0].loss.mean == 0.0
     by_means = found[0].reward_mean - found[-1].reward_mean
     assert found[-1].loss.mean == pytest.approx(by_means, abs=1e-6)
-    assert all(loss.utilisation_most <= 1.0 for loss in found)
+    held_in_full, by_quantile = (
+        [loss for loss in found if (loss.case.policy == "default") is yes] for yes in (True, False)
+    )
+    assert all(loss.utilisation_most <= 1.0 for loss in held_in_full)
+    assert [loss.refusals for loss in by_quantile] < [held_in_full[-1].refusals]
     assert delays_table(found).count("\n| ") == 1 + len(CASES) + 1
