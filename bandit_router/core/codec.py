@@ -47,7 +47,7 @@ def encode_decision(decision: Decision) -> bytes:
             "tenant": decision.tenant_id,
             "pool": decision.pool_id,
             "chosen": decision.chosen,
-            "quotes": [_quote_row(q) for q in decision.quotes],
+            "quotes": decision.quotes,
             "rounds": [[r.arms, r.probabilities] for r in decision.rounds],
             "x": base64.b64encode(pack_floats(decision.context)).decode(),
             "in": decision.prompt_tokens,
@@ -89,7 +89,7 @@ def decode_decision(data: bytes) -> Decision:
         tenant_id=doc["tenant"],
         pool_id=doc["pool"],
         chosen=doc["chosen"],
-        quotes=tuple(ArmQuote(*row) for row in doc["quotes"]),
+        quotes=tuple(map(ArmQuote._make, doc["quotes"])),
         rounds=tuple(Round(tuple(arms), tuple(ps)) for arms, ps in doc["rounds"]),
         context=unpack_floats(base64.b64decode(doc["x"])),
         prompt_tokens=doc["in"],
@@ -154,19 +154,6 @@ def decode_outcome(data: bytes) -> Outcome:
         idempotency_keys=frozenset(doc["keys"]),
         let_go_nusd=doc.get("let_go", 0),
     )
-
-
-def _quote_row(quote: ArmQuote) -> list[Any]:
-    return [
-        quote.arm_id,
-        quote.expected_reward,
-        quote.uncertainty,
-        quote.expected_output_tokens,
-        quote.expected_cost_nusd,
-        quote.hold_nusd,
-        quote.score,
-        quote.excluded_because,
-    ]
 
 
 def _bill_row(bill: Bill) -> list[int | None]:

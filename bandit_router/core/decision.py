@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from bandit_router.core.budget import Charge
 from bandit_router.core.explorations.registry import Exploration
@@ -32,9 +33,11 @@ class Reason(Enum):
     OUTAGE = "outage"
 
 
-@dataclass(frozen=True, slots=True)
-class ArmQuote:
-    """What one arm promised in one decision. `excluded_because` is empty for a feasible arm."""
+class ArmQuote(NamedTuple):
+    """What one arm promised in one decision. `excluded_because` is empty for a feasible arm.
+
+    A tuple, since every decision makes one for every arm: frozen dataclasses take four times as long to make.
+    """
 
     arm_id: str
     expected_reward: float

@@ -115,7 +115,7 @@ def wrong_decisions() -> dict[str, Decision]:
         "perturbed probabilities": replace(good, rounds=(perturbed, second)),
         "a round of its own": replace(good, rounds=(first, Round((good.chosen,), (1.0,)))),
         "an excluded arm": replace(
-            good, quotes=(replace(good.quotes[0], excluded_because="disabled"), *good.quotes[1:])
+            good, quotes=(good.quotes[0]._replace(excluded_because="disabled"), *good.quotes[1:])
         ),
     }
 
