@@ -38,8 +38,14 @@ class GaussianRewards:
 
 def predict_linear(mean: FloatArray, covariance: FloatArray, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """x·θ and √(x P x), (n, K), at contexts (n, d) for means (K, d) and covariances (K, d, d)."""
-    spread = contexts[None, :, :] @ covariance
-    variance = np.einsum("knd,nd->nk", spread, contexts)
+    arms, dimension = mean.shape
+    flat = covariance.reshape(arms * dimension, dimension)  # one product for all arms
+    if len(contexts) == 1:
+        context = contexts[0]
+        variance = flat.dot(context).reshape(arms, dimension).dot(context)
+        return mean.dot(context)[None, :], np.sqrt(np.maximum(variance, 0.0))[None, :]
+    spread = (contexts @ flat.T).reshape(len(contexts), arms, dimension)
+    variance = np.einsum("nkd,nd->nk", spread, contexts)
     return contexts @ mean.T, np.sqrt(np.maximum(variance, 0.0))
 
 
