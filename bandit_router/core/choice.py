@@ -7,19 +7,19 @@ p   = exploration layer of g over the feasible arms
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import Charge
 from bandit_router.core.decision import ArmQuote, Baseline, Reason, Round
 from bandit_router.core.draw import pick
 from bandit_router.core.explorations.normals import keyed_normals
 from bandit_router.core.explorations.registry import Exploration
-from bandit_router.core.model import PoolModel, Predictions
-from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK
-from bandit_router.core.onboarding import are_new, lifted
+from bandit_router.core.model import Predictions
+from bandit_router.core.money import bills_nusd
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, HoldPolicy
 
@@ -40,6 +40,11 @@ class Query:
     last_arm_id: str = ""
     cached_tokens: int = 0
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the request names arms, a highest cost or a least reward."""
+        return bool(self.allowed_arm_ids) or self.max_cost_nusd is not None or self.min_expected_reward is not None
+
     def most_output_tokens(self, arm: Arm) -> int:
         """The arm's maximum, or the request's if that is smaller."""
         if self.max_output_tokens is None:
@@ -51,62 +56,29 @@ class Query:
         return min(self.cached_tokens, self.prompt_tokens) if arm.arm_id == self.last_arm_id else 0
 
 
-def quote_arms(
-    model: PoolModel, arms: Sequence[Arm], query: Query, *, charge: Charge, hold_policy: HoldPolicy
-) -> tuple[ArmQuote, ...]:
-    """A quote per arm; arms that may not be chosen carry the reason. `model.arm_ids` are those of `arms`, in order."""
-    predictions = model.predict(query.context[None, :])
-    most = np.array([query.most_output_tokens(arm) for arm in arms], dtype=np.float64)
-    tokens = predictions.output_tokens(most)[0]
-    costs_nusd = [
-        expected_cost_nusd(arm, query, output_tokens, ratio=ratio)
-        for arm, output_tokens, ratio in zip(arms, tokens.tolist(), predictions.cost_ratio.tolist(), strict=True)
-    ]
+def quote_arms(table: ArmTable, query: Query, *, charge: Charge, hold_policy: HoldPolicy) -> tuple[ArmQuote, ...]:
+    """A quote per arm; arms that may not be chosen carry the reason."""
+    predictions = table.model.predict(query.context[None, :])
+    most = _most_tokens(table, query)
+    tokens: list[float] = predictions.output_tokens(most)[0].tolist()
+    costs_nusd = _costs_nusd(table, query, tokens)
     holds_nusd = costs_nusd
     if hold_policy is not HoldPolicy.EXPECTED:
-        holds_nusd = _holds_nusd(arms, query, most, predictions, hold_policy)
-    rewards = predictions.reward[0].tolist()
-    excluded = [
-        _exclusion(arm, query, reward=reward, cost_nusd=cost_nusd)
-        for arm, reward, cost_nusd in zip(arms, rewards, costs_nusd, strict=True)
-    ]
-    scores = model.scores(predictions, np.array(costs_nusd, dtype=np.int64), charge)
-    if not model.has_fixed_shares:
-        scores = _lifted(scores, model, arms, excluded)
-    quotes = []
-    for index, arm in enumerate(arms):
-        quotes.append(
-            ArmQuote(
-                arm_id=arm.arm_id,
-                expected_reward=rewards[index],
-                uncertainty=float(predictions.deviation[0, index]),
-                expected_output_tokens=float(tokens[index]),
-                expected_cost_nusd=costs_nusd[index],
-                hold_nusd=holds_nusd[index],
-                score=float(scores[index]),
-                excluded_because=excluded[index],
-            )
-        )
-    return tuple(quotes)
-
-
-def expected_cost_nusd(arm: Arm, query: Query, output_tokens: float, *, ratio: float = 1.0) -> int:
-    """Expected bill of the query: `ratio` times what it costs at this arm's list prices."""
-    listed_nusd = arm.prices.cost_nusd(
-        input_tokens=query.prompt_tokens,
-        output_tokens=math.ceil(output_tokens),
-        cached_input_tokens=query.cached_tokens_at(arm),
-    )
-    return listed_nusd if ratio == 1.0 else math.ceil(ratio * listed_nusd)
+        holds_nusd = _holds_nusd(table, query, most, predictions, hold_policy)
+    rewards: list[float] = predictions.reward[0].tolist()
+    deviations: list[float] = predictions.deviation[0].tolist()
+    excluded = _exclusions(table, query, rewards, costs_nusd)
+    scores = table.scores(rewards, deviations, costs_nusd, charge=charge, excluded=excluded)
+    rows = zip(table.model.arm_ids, rewards, deviations, tokens, costs_nusd, holds_nusd, scores, excluded, strict=True)
+    return tuple(map(ArmQuote._make, rows))
 
 
 def candidates(quotes: Sequence[ArmQuote], *, free_nusd: int | None = None) -> tuple[int, ...]:
     """Positions of the arms that may be chosen and, where `free_nusd` is given, whose hold fits in it."""
-    return tuple(
-        index
-        for index, quote in enumerate(quotes)
-        if not quote.excluded_because and (free_nusd is None or quote.hold_nusd <= free_nusd)
-    )
+    allowed = [index for index, quote in enumerate(quotes) if not quote.excluded_because]
+    if free_nusd is not None:
+        allowed = [index for index in allowed if quotes[index].hold_nusd <= free_nusd]
+    return tuple(allowed)
 
 
 def weigh_round(
@@ -116,14 +88,13 @@ def weigh_round(
 
     `seed` and `key` name the draws of a layer that makes its own; they are those of the decision in every round.
     """
-    places = list(arms)
-    normals = keyed_normals(seed, key, arms=len(quotes))
-    weights = exploration.weigh(
-        np.array([quotes[index].score for index in places]),
-        np.array([quotes[index].uncertainty for index in places]),
-        lambda samples: normals(samples)[:, places],
-    )
-    return Round(arms=arms, probabilities=tuple(weights.tolist()))
+
+    def normals(samples: int) -> FloatArray:
+        return keyed_normals(seed, key, arms=len(quotes))(samples)[:, list(arms)]
+
+    drawn = [quotes[index] for index in arms]
+    weights = exploration.weigh_one([q.score for q in drawn], [q.uncertainty for q in drawn], normals)
+    return Round(arms, tuple(weights))
 
 
 def draw_arm(draw: Round, uniform: float) -> int:
@@ -145,50 +116,69 @@ def draw_reason(policy: Round, uniform: float, baseline: Baseline | None) -> tup
     return draw_arm(policy, (uniform - baseline.share) / (1.0 - baseline.share)), Reason.POLICY
 
 
-def costs_usd(arms: Sequence[Arm], predictions: Predictions, prompt_tokens: FloatArray) -> FloatArray:
-    """Expected cost in USD (n, K) of n queries with so many prompt tokens (n,) at each arm."""
-    scale = TOKENS_PER_MTOK * NUSD_PER_USD
-    input_usd = np.array([arm.prices.input_nusd_per_mtok / scale for arm in arms])
-    output_usd = np.array([arm.prices.output_nusd_per_mtok / scale for arm in arms])
-    most = np.array([arm.max_output_tokens for arm in arms], dtype=np.float64)
-    listed = prompt_tokens[:, None] * input_usd + predictions.output_tokens(most) * output_usd
-    total: FloatArray = listed * predictions.cost_ratio
-    return total
+def _most_tokens(table: ArmTable, query: Query) -> FloatArray:
+    """Longest answers (K,): the arms' own, or the request's where that is smaller."""
+    if query.max_output_tokens is None:
+        return table.most_tokens
+    most: FloatArray = np.minimum(table.most_tokens, float(query.max_output_tokens))
+    return most
 
 
-def _lifted(scores: FloatArray, model: PoolModel, arms: Sequence[Arm], excluded: Sequence[str]) -> FloatArray:
-    """Scores with those of new arms raised to the best of the arms that may be chosen."""
-    new = are_new(arms, model.calibration.spent_nusd)
-    allowed = np.array([not reason for reason in excluded], dtype=bool)
-    if not (new & allowed).any():
-        return scores
-    raised = scores.copy()
-    raised[allowed] = lifted(scores[allowed], new[allowed])
-    return raised
+def _costs_nusd(table: ArmTable, query: Query, tokens: Sequence[float]) -> list[int]:
+    """Expected bills with so many output tokens: list prices, times what bills are of those."""
+    listed_nusd = bills_nusd(
+        input_tokens=query.prompt_tokens,
+        output_tokens=map(math.ceil, tokens),
+        input_prices=table.input_prices,
+        output_prices=table.output_prices,
+    )
+    if query.cached_tokens and query.last_arm_id in table.model.arm_ids:
+        index = table.model.arm_ids.index(query.last_arm_id)
+        arm = table.arms[index]
+        listed_nusd[index] = arm.prices.cost_nusd(
+            input_tokens=query.prompt_tokens,
+            output_tokens=math.ceil(tokens[index]),
+            cached_input_tokens=query.cached_tokens_at(arm),
+        )
+    return [
+        nusd if ratio == 1.0 else math.ceil(ratio * nusd) for nusd, ratio in zip(listed_nusd, table.ratios, strict=True)
+    ]
 
 
-def _exclusion(arm: Arm, query: Query, *, reward: float, cost_nusd: int) -> str:
-    if not arm.enabled:
-        return "disabled"
-    if arm.draining:
-        return "draining"
-    if query.allowed_arm_ids and arm.arm_id not in query.allowed_arm_ids:
+def _holds_nusd(
+    table: ArmTable, query: Query, most: FloatArray, predictions: Predictions, hold_policy: HoldPolicy
+) -> list[int]:
+    """Holds that do not follow from the expected cost: they are at list prices, which bills cannot correct."""
+    tokens: Iterable[int] = table.longest_answers
+    if hold_policy is HoldPolicy.QUANTILE:
+        tokens = map(math.ceil, predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0].tolist())
+    elif query.max_output_tokens is not None:
+        tokens = [min(query.max_output_tokens, longest) for longest in table.longest_answers]
+    return bills_nusd(
+        input_tokens=query.most_prompt_tokens,
+        output_tokens=tokens,
+        input_prices=table.dearest_input_prices,
+        output_prices=table.output_prices,
+    )
+
+
+def _exclusions(table: ArmTable, query: Query, rewards: Sequence[float], costs_nusd: Sequence[int]) -> tuple[str, ...]:
+    """Why each arm may not be chosen, or ''."""
+    if not query.is_restricted:
+        return table.unavailable
+    return tuple(
+        unavailable or _refusal(arm_id, query, reward=reward, cost_nusd=cost_nusd)
+        for arm_id, unavailable, reward, cost_nusd in zip(
+            table.model.arm_ids, table.unavailable, rewards, costs_nusd, strict=True
+        )
+    )
+
+
+def _refusal(arm_id: str, query: Query, *, reward: float, cost_nusd: int) -> str:
+    if query.allowed_arm_ids and arm_id not in query.allowed_arm_ids:
         return "not_allowed"
     if query.max_cost_nusd is not None and cost_nusd > query.max_cost_nusd:
         return "max_cost_nusd"
     if query.min_expected_reward is not None and reward < query.min_expected_reward:
         return "min_expected_reward"
     return ""
-
-
-def _holds_nusd(
-    arms: Sequence[Arm], query: Query, most: FloatArray, predictions: Predictions, hold_policy: HoldPolicy
-) -> list[int]:
-    """Holds that do not follow from the expected cost: they are at list prices, which bills cannot correct."""
-    tokens = most
-    if hold_policy is HoldPolicy.QUANTILE:
-        tokens = predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0]
-    return [
-        arm.prices.dearest_nusd(input_tokens=query.most_prompt_tokens, output_tokens=math.ceil(output_tokens))
-        for arm, output_tokens in zip(arms, tokens.tolist(), strict=True)
-    ]

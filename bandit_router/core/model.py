@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.bills import Calibration, calibrate
-from bandit_router.core.budget_policies.protocol import Charge, IntArray
 from bandit_router.core.explorations.registry import FIXED_SHARES, Exploration
 from bandit_router.core.learners.protocol import Fitted, Knowledge, LearnerChoice
 from bandit_router.core.learners.registry import LEARNERS
@@ -31,24 +30,24 @@ class Predictions:
     """For n contexts and K arms, arrays of shape (n, K).
 
     `reward`: its expectation; `deviation`: how uncertain that is, as the learner measures it; `log_tokens`: mean of
-    ln(output tokens); `log_tokens_sd` (K,): its residual standard deviation; `cost_ratio` (K,): what bills are of their
+    ln(output tokens); `token_model`: what that follows; `cost_ratio` (K,): what bills are of their
     list price at the expected tokens.
     """
 
     reward: FloatArray
     deviation: FloatArray
     log_tokens: FloatArray
-    log_tokens_sd: FloatArray
+    token_model: TokenModel
     cost_ratio: FloatArray
 
     def output_tokens(self, most: FloatArray) -> FloatArray:
         """Expected output tokens (n, K), at most `most` (K,)."""
-        mean = np.exp(np.minimum(self.log_tokens + 0.5 * np.square(self.log_tokens_sd), _MAX_LOG_TOKENS))
+        mean = np.exp(np.minimum(self.log_tokens + self.token_model.lift, _MAX_LOG_TOKENS))
         return np.minimum(mean, most)
 
     def output_tokens_quantile(self, most: FloatArray, normal_quantile: float) -> FloatArray:
         """Upper quantile of the output tokens (n, K), at most `most` (K,)."""
-        upper = self.log_tokens + normal_quantile * self.log_tokens_sd
+        upper = self.log_tokens + normal_quantile * self.token_model.sd
         return np.minimum(np.exp(np.minimum(upper, _MAX_LOG_TOKENS)), most)
 
 
@@ -81,12 +80,6 @@ class PoolModel:
         """How arms are drawn of their scores where the pool names this layer."""
         return FIXED_SHARES if self.has_fixed_shares else layer.with_uniform(self.fitted.uniform_share)
 
-    def scores(self, predictions: Predictions, costs_nusd: IntArray, charge: Charge) -> FloatArray:
-        """Scores (K,) of the arms for the first of the contexts predicted, at these expected costs (K,)."""
-        if self.fitted.shares is not None:
-            return self.fitted.shares
-        return charge.scores(predictions.reward[0] + self.alpha * predictions.deviation[0], costs_nusd)
-
     def predict(self, contexts: FloatArray) -> Predictions:
         """Predictions at contexts (n, d)."""
         reward, deviation = self.fitted.rewards.predict(contexts)
@@ -94,7 +87,7 @@ class PoolModel:
             reward=reward,
             deviation=deviation,
             log_tokens=self.tokens.predict(contexts),
-            log_tokens_sd=self.tokens.sd,
+            token_model=self.tokens,
             cost_ratio=self.calibration.ratios,
         )
 

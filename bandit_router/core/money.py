@@ -7,6 +7,7 @@ spends money that was never held.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 
@@ -79,6 +80,16 @@ def _nano(value: Decimal) -> int:
     return int(_EXACT.scaleb(_EXACT.quantize(value, _NANO), 9))
 
 
+def bills_nusd(
+    *, input_tokens: int, output_tokens: Iterable[int], input_prices: Sequence[int], output_prices: Sequence[int]
+) -> list[int]:
+    """Exact prices of one prompt at many arms, rounded up: their answers' tokens, their prices in nano-USD per Mtok."""
+    return [
+        -(-(input_tokens * input_price + tokens * output_price) // TOKENS_PER_MTOK)
+        for tokens, input_price, output_price in zip(output_tokens, input_prices, output_prices, strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class TokenPrices:
     """List prices of one arm, in nano-USD per million tokens."""
@@ -100,10 +111,17 @@ class TokenPrices:
         )
         return -(-total // TOKENS_PER_MTOK)
 
+    @property
+    def dearest_input_nusd_per_mtok(self) -> int:
+        """The higher price of a prompt's token, cached or not."""
+        return max(self.input_nusd_per_mtok, self.cached_input_nusd_per_mtok)
+
     def dearest_nusd(self, *, input_tokens: int, output_tokens: int) -> int:
         """The highest bill of such a call, whatever part is cached: a cached token may cost more than a fresh one."""
-        input_price = max(self.input_nusd_per_mtok, self.cached_input_nusd_per_mtok)
-        return -(-(input_tokens * input_price + output_tokens * self.output_nusd_per_mtok) // TOKENS_PER_MTOK)
+        return -(
+            -(input_tokens * self.dearest_input_nusd_per_mtok + output_tokens * self.output_nusd_per_mtok)
+            // TOKENS_PER_MTOK
+        )
 
     def output_tokens_of(self, cost_nusd: int, *, input_tokens: int, cached_input_tokens: int = 0) -> float | None:
         """Output tokens that an exact bill implies, or None when output is free of charge.

@@ -58,7 +58,7 @@ def solve_price(
 
     def excess_usd(step: int) -> float:
         shares = weigh(reservoir.rewards - _price(step) * reservoir.costs_usd)
-        return float(np.sum(shares * reservoir.costs_usd)) / len(shares) - pace_usd
+        return float(np.vdot(shares.T, reservoir.costs_usd.T)) / len(shares) - pace_usd
 
     start = _LAST_STEP // 2
     if MIN_PRICE_PER_USD < hint < MAX_PRICE_PER_USD:

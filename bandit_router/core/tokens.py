@@ -28,10 +28,14 @@ _NOISE_WEIGHT = 10.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenModel:
-    """ln(output tokens) of K arms: posterior means (K, d) and residual standard deviations (K,)."""
+    """ln(output tokens) of K arms: posterior means (K, d) and residual standard deviations (K,).
+
+    `lift` (K,): by how much ln of the mean lies above the mean of ln.
+    """
 
     mean: FloatArray
     sd: FloatArray
+    lift: FloatArray
 
     def predict(self, contexts: FloatArray) -> FloatArray:
         """Mean of ln(output tokens) (n, K) at contexts (n, d)."""
@@ -45,9 +49,9 @@ def fit_tokens(state: PoolState, arm_ids: Sequence[str]) -> TokenModel:
     empty = ArmState.empty(state.dimension).tokens
     sums = [state.arms[arm_id].tokens if arm_id in state.arms else empty for arm_id in arm_ids]
     fits = [posterior(prior, arm, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT) for arm in sums]
+    sd = np.sqrt(np.array([fit.noise for fit in fits]))
     return TokenModel(
-        mean=np.array([fit.mean for fit in fits]).reshape(-1, state.dimension),
-        sd=np.sqrt(np.array([fit.noise for fit in fits])),
+        mean=np.array([fit.mean for fit in fits]).reshape(-1, state.dimension), sd=sd, lift=0.5 * np.square(sd)
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import BillSums
 from bandit_router.core.context import context_dimension
 from bandit_router.core.decision import Baseline
@@ -15,7 +16,7 @@ from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import NO_PRIORS, PoolModel, build_model
-from bandit_router.core.onboarding import are_new, lifted
+from bandit_router.core.onboarding import lifted
 from bandit_router.core.pool_codec import CorruptState, StateTooNew, decode_pool_state
 from bandit_router.core.pool_prior import priors_for
 from bandit_router.core.pool_state import PoolState
@@ -54,40 +55,44 @@ def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolStat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedPool:
-    """A pool ready to answer: its settings, arms and model (the model's arms are `arms`, in order).
+    """A pool ready to answer: its settings, and its arms with the model of them.
 
     `baseline`: what its baseline arm answers, if it has one and a share for it.
     """
 
     pool: Pool
-    arms: tuple[Arm, ...]
-    model: PoolModel
+    table: ArmTable
     exploration: Exploration
     revision: int
     baseline: Baseline | None = None
 
     @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms, in the model's order."""
+        return self.table.arms
+
+    @property
+    def model(self) -> PoolModel:
+        """What is predicted of the arms."""
+        return self.table.model
+
+    @property
     def has_live_arms(self) -> bool:
         """Whether any arm may be chosen at all."""
-        return any(arm.is_live for arm in self.arms)
+        return bool(self.table.live)
 
     def weigh(self, scores: FloatArray, deviations: FloatArray) -> FloatArray:
         """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations."""
-        live = self.live
+        live = self.table.live
         if self.model.fitted.shares is not None:
-            scores = np.tile(self.model.fitted.shares[live], (len(scores), 1))
-        else:
-            scores = lifted(scores, are_new(self.arms, self.model.calibration.spent_nusd)[live])
+            scores = np.tile(self.model.fitted.shares[list(live)], (len(scores), 1))
+        elif self.table.has_new:
+            scores = lifted(scores, self.table.new[list(live)])
         weights = self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
         if self.baseline is not None and self.baseline.position in live:
             weights = (1.0 - self.baseline.share) * weights
             weights[:, live.index(self.baseline.position)] += self.baseline.share
         return weights
-
-    @property
-    def live(self) -> list[int]:
-        """Positions of the arms that may be chosen at all."""
-        return [index for index, arm in enumerate(self.arms) if arm.is_live]
 
     @property
     def policy_prefix(self) -> str:
@@ -200,8 +205,7 @@ class Models:
         model = build_model(state, [arm.arm_id for arm in arms], parse_learner(pool.learner), priors)
         return ServedPool(
             pool=pool,
-            arms=arms,
-            model=model,
+            table=ArmTable.of(model, arms),
             exploration=model.exploration(parse_exploration(pool.exploration)),
             revision=revision,
             baseline=_baseline_of(pool, arms),

@@ -9,48 +9,21 @@ decision.
 
 from __future__ import annotations
 
-import struct
 from collections import OrderedDict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 from bandit_router.core.budget_policies.horizon import calls_left
 from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing
 from bandit_router.core.budget_policies.registry import parse_budget_policy
-from bandit_router.core.choice import Query, costs_usd
-from bandit_router.core.context import Context
+from bandit_router.core.choice import Query
 from bandit_router.core.resources import Tenant
 from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger, Level
 from bandit_router.service.models import ServedPool
+from bandit_router.service.reservoirs import Reservoirs, Sample, build_reservoir
 
 FORECAST_MS = 5_000
 MAX_TENANTS = 10_000
 """Tenants whose reservoir is kept in memory; the least recently used is dropped and read back when needed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """One recent query in the reservoir."""
-
-    context: Context
-    prompt_tokens: int
-
-    @classmethod
-    def of(cls, query: Query) -> Sample:
-        """The sample that a query leaves behind."""
-        return cls(context=query.context.astype(np.float32), prompt_tokens=query.prompt_tokens)
-
-    def pack(self) -> bytes:
-        """Little-endian float32: the context, then the prompt tokens."""
-        return self.context.astype("<f4").tobytes() + struct.pack("<f", self.prompt_tokens)
-
-    @classmethod
-    def unpack(cls, data: bytes) -> Sample:
-        """Inverse of `pack`."""
-        values = np.frombuffer(data, dtype="<f4")
-        return cls(context=np.asarray(values[:-1], dtype=np.float32), prompt_tokens=int(values[-1]))
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +42,7 @@ class Pacer:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._paces: OrderedDict[str, _Pace] = OrderedDict()
+        self._reservoirs = Reservoirs()
 
     async def price(
         self, tenant: Tenant, level: Level, served: ServedPool, query: Query, *, now_ms: int, rehearse: bool = False
@@ -86,7 +60,7 @@ class Pacer:
         self._paces.move_to_end(tenant.tenant_id)
         if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
             return pace.mark
-        mark = policy.solve(pace.mark, _standing(pace, tenant, served, query, now_ms=now_ms))
+        mark = policy.solve(pace.mark, self._standing(pace, tenant, served, query, now_ms=now_ms))
         if not rehearse:
             pace.mark = mark
             pace.revision = served.revision
@@ -116,6 +90,7 @@ class Pacer:
     def forget(self, tenant_id: str) -> None:
         """Drop a tenant; its state is read afresh if it comes back."""
         self._paces.pop(tenant_id, None)
+        self._reservoirs.forget(tenant_id)
 
     async def _load(self, tenant: Tenant, level: Level, known: _Pace | None, *, revision: int, now_ms: int) -> _Pace:
         budget = await self._ledger.budget(level)
@@ -131,6 +106,24 @@ class Pacer:
             self._paces.popitem(last=False)
         return pace
 
+    def _standing(self, pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> Standing:
+        account = pace.budget.account
+
+        def reservoir() -> Reservoir:
+            if not pace.recent:
+                return build_reservoir([Sample.of(query)], served)
+            return self._reservoirs.of(tenant.tenant_id, pace.recent, served)
+
+        return Standing(
+            limit_nusd=account.limit_nusd,
+            committed_nusd=account.spent_nusd + account.in_flight_nusd,
+            decisions=account.decisions,
+            calls_left=horizon_of(tenant, pace.budget, now_ms=now_ms),
+            snapshot_version=served.model.version,
+            reservoir=reservoir,
+            weigh=served.weigh,
+        )
+
 
 def _is_due(pace: _Pace, policy: BudgetPolicy, tenant: Tenant, served: ServedPool, *, now_ms: int) -> bool:
     mark, account = pace.mark, pace.budget.account
@@ -145,19 +138,6 @@ def _is_due(pace: _Pace, policy: BudgetPolicy, tenant: Tenant, served: ServedPoo
     return is_forecast and now_ms - pace.solved_ms >= FORECAST_MS
 
 
-def _standing(pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> Standing:
-    account = pace.budget.account
-    return Standing(
-        limit_nusd=account.limit_nusd,
-        committed_nusd=account.spent_nusd + account.in_flight_nusd,
-        decisions=account.decisions,
-        calls_left=horizon_of(tenant, pace.budget, now_ms=now_ms),
-        snapshot_version=served.model.version,
-        reservoir=lambda: build_reservoir(pace.recent or (Sample.of(query),), served),
-        weigh=served.weigh,
-    )
-
-
 def horizon_of(tenant: Tenant, budget: BudgetState, *, now_ms: int) -> float:
     """How many further calls the window's money has to last for (`core.budget_policies.horizon`)."""
     window = budget.window
@@ -167,31 +147,3 @@ def horizon_of(tenant: Tenant, budget: BudgetState, *, now_ms: int) -> float:
         elapsed_ms=now_ms - window.start_ms,
         remaining_ms=None if window.end_ms is None else window.end_ms - now_ms,
     )
-
-
-def build_reservoir(samples: Iterable[Sample], served: ServedPool) -> Reservoir:
-    """The samples as the pool's policy sees them now, over the arms that may be chosen at all.
-
-    Samples of another context length (the pool's features have changed) are left out; with none left the reservoir is
-    a single average context.
-    """
-    dimension = served.model.dimension
-    usable = [s for s in samples if len(s.context) == dimension] or [_average_sample(dimension)]
-    contexts = np.array([s.context for s in usable], dtype=np.float64)
-    predictions = served.model.predict(contexts)
-    live = served.live
-    tokens = np.array([s.prompt_tokens for s in usable], dtype=np.float64)
-    costs = costs_usd(served.arms, predictions, tokens)
-    rewards = predictions.reward + served.model.alpha * predictions.deviation
-    return Reservoir(
-        rewards=rewards[:, live],
-        costs_usd=costs[:, live],
-        expected_rewards=predictions.reward[:, live],
-        deviations=predictions.deviation[:, live],
-    )
-
-
-def _average_sample(dimension: int) -> Sample:
-    context: Context = np.zeros(dimension, dtype=np.float32)
-    context[0] = 1.0
-    return Sample(context=context, prompt_tokens=100)

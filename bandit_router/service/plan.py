@@ -12,7 +12,7 @@ from bandit_router.core.draw import uniform
 from bandit_router.core.resources import HoldPolicy, Tenant
 from bandit_router.ports.ledger import Level
 from bandit_router.service.models import ServedPool
-from bandit_router.service.pacing import Sample
+from bandit_router.service.reservoirs import Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +55,7 @@ class Plan:
         it fits. A different decision gets `new_id`, since that one may have been recorded.
         """
         charge = parse_budget_policy(self.tenant.budget_policy).charge(self.mark)
-        quotes = quote_arms(
-            self.served.model, self.served.arms, self.query, charge=charge, hold_policy=HoldPolicy.WORST_CASE
-        )
+        quotes = quote_arms(self.served.table, self.query, charge=charge, hold_policy=HoldPolicy.WORST_CASE)
         if attempt is not None and quotes[attempt.chosen].hold_nusd <= free_nusd:
             return replace(attempt, quotes=quotes, reason=Reason.OUTAGE, shadow=True)
         plan = replace(self, decision_id=new_id, quotes=quotes)

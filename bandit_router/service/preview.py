@@ -19,7 +19,8 @@ from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.service.directory import Directory
 from bandit_router.service.levels import own_level
 from bandit_router.service.models import Models, ServedPool
-from bandit_router.service.pacing import Sample, build_reservoir, horizon_of
+from bandit_router.service.pacing import horizon_of
+from bandit_router.service.reservoirs import Sample, build_reservoir
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, 
     if not served.model.has_fixed_shares:
         price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=weigh)
     shares = weigh(reservoir.rewards - price * reservoir.costs_usd)
-    live = [arm.arm_id for arm in served.arms if arm.is_live]
+    live = [served.arms[index].arm_id for index in served.table.live]
     count = len(shares)
     return Preview(
         limit_nusd=limit_nusd,

@@ -40,8 +40,9 @@ from bandit_router.service.levels import levels_of, own_level, tell_alerts
 from bandit_router.service.messages import RouteReply, RouteRequest
 from bandit_router.service.models import Models, ServedPool
 from bandit_router.service.outages import Outages, within_patience
-from bandit_router.service.pacing import Pacer, Sample
+from bandit_router.service.pacing import Pacer
 from bandit_router.service.plan import Plan
+from bandit_router.service.reservoirs import Sample
 
 KEEP_RECORDS_MS = 7 * 24 * 3_600_000
 """How long a decision's record outlives its deadline: late feedback is taken until then."""
@@ -144,7 +145,7 @@ class RouteService:
             projection_version=projection_version,
             sample=Sample.of(query),
             mark=mark,
-            quotes=quote_arms(served.model, served.arms, query, charge=charge, hold_policy=tenant.hold_policy),
+            quotes=quote_arms(served.table, query, charge=charge, hold_policy=tenant.hold_policy),
             decided_ms=now_ms,
         )
 

@@ -17,12 +17,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import LinearCharge, Reservoir
 from bandit_router.core.budget_policies.replan import SOLVE_EVERY
 from bandit_router.core.choice import (
     Query,
     candidates,
-    costs_usd,
     draw_arm,
     quote_arms,
     weigh_round,
@@ -33,7 +33,7 @@ from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import parse_exploration
 from bandit_router.core.learners.registry import parse_learner
-from bandit_router.core.model import PoolModel, build_model
+from bandit_router.core.model import build_model
 from bandit_router.core.money import TokenPrices, nusd_to_usd, parse_price, usd_to_nusd
 from bandit_router.core.outcomes import Bill, Feedback, Outcome, apply_feedback
 from bandit_router.core.pool_state import PoolState, learn
@@ -112,7 +112,7 @@ class BareLoop:
         self.projection = identity_projection(material.embeddings.shape[1], setting.policy.dimension)
         self.embeddings = material.embeddings.astype(np.float32)
         self.state = PoolState(dimension=2 + setting.policy.dimension)
-        self.model = self.rebuilt()
+        self.table = self.rebuilt()
         self.purse = Purse(usd_to_nusd(Decimal(repr(setting.budget_usd)) * len(self.order)))
         self.price_per_usd, self.solved = 0.0, (-1, -1)
         self.recent: deque[Query] = deque(maxlen=RECENT_CONTEXTS)
@@ -120,8 +120,8 @@ class BareLoop:
         self.chosen: list[int] = []
         self.propensities: list[float] = []
 
-    def rebuilt(self) -> PoolModel:
-        return build_model(self.state, [arm.arm_id for arm in self.arms], self.learner)
+    def rebuilt(self) -> ArmTable:
+        return ArmTable.of(build_model(self.state, [arm.arm_id for arm in self.arms], self.learner), self.arms)
 
     def run(self, first: int, last: int) -> None:
         for number in range(first, last):
@@ -134,7 +134,7 @@ class BareLoop:
         query = self.query(row)
         self.resolve(query)
         quotes = quote_arms(
-            self.model, self.arms, query, charge=LinearCharge(self.price_per_usd), hold_policy=HoldPolicy.WORST_CASE
+            self.table, query, charge=LinearCharge(self.price_per_usd), hold_policy=HoldPolicy.WORST_CASE
         )
         rounds = self.draws(number, quotes)
         if rounds is None:
@@ -215,19 +215,19 @@ class BareLoop:
             learn(self.state, *event)
         self.state.version += bool(self.events)
         self.events.clear()
-        self.model = self.rebuilt()
+        self.table = self.rebuilt()
 
     def resolve(self, query: Query) -> None:
         version, decisions = self.solved
         since = self.purse.decisions - decisions
-        if self.model.version == version and since < min(SOLVE_EVERY, 1 + decisions):
+        if self.table.model.version == version and since < min(SOLVE_EVERY, 1 + decisions):
             return
         recent = self.recent or [query]
-        predictions = self.model.predict(np.array([sample.context for sample in recent]))
+        predictions = self.table.model.predict(np.array([sample.context for sample in recent]))
         tokens: FloatArray = np.array([sample.prompt_tokens for sample in recent], dtype=np.float64)
         reservoir = Reservoir(
-            rewards=predictions.reward + self.model.alpha * predictions.deviation,
-            costs_usd=costs_usd(self.arms, predictions, tokens),
+            rewards=predictions.reward + self.table.model.alpha * predictions.deviation,
+            costs_usd=self.table.costs_usd(predictions, tokens),
             expected_rewards=predictions.reward,
             deviations=predictions.deviation,
         )
@@ -237,7 +237,7 @@ class BareLoop:
             weigh=self.weigh,
             hint=self.price_per_usd,
         )
-        self.solved = self.model.version, self.purse.decisions
+        self.solved = self.table.model.version, self.purse.decisions
 
 
 def slices(count: int) -> Iterator[tuple[int, int]]:

@@ -12,21 +12,19 @@ reported is then the slope of that charge at a cost of B.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bandit_router.core.budget_policies.protocol import (
     Charge,
-    IntArray,
     LinearCharge,
     PriceMark,
     Reservoir,
     Standing,
 )
 from bandit_router.core.money import NUSD_PER_USD, nusd_to_usd
-from bandit_router.core.regression import FloatArray
 from bandit_router.core.spec import SpecError
 
 MAX_LOG_MULTIPLIER = 5.0
@@ -51,12 +49,12 @@ class LogCharge:
     least_usd: float
     most_usd: float
 
-    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
+    def scores(self, rewards: Sequence[float], costs_nusd: Sequence[int]) -> list[float]:
         """See `Charge.scores`."""
         spread = math.log(self.most_usd / self.least_usd)
-        costs_usd = np.maximum(costs_nusd / NUSD_PER_USD, _LEAST_USD)
+        costs_usd = np.maximum(np.array(costs_nusd, dtype=np.float64) / NUSD_PER_USD, _LEAST_USD)
         scaled = np.log(costs_usd / self.least_usd) / spread if spread > 0.0 else np.zeros(len(costs_usd))
-        scores: FloatArray = rewards - self.multiplier * np.clip(scaled, 0.0, 1.0)
+        scores: list[float] = (np.array(rewards) - self.multiplier * np.clip(scaled, 0.0, 1.0)).tolist()
         return scores
 
 

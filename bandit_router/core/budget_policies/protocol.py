@@ -6,17 +6,12 @@ hold: a restarted replica goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from bandit_router.core.money import NUSD_PER_USD, nusd_to_usd
 from bandit_router.core.regression import FloatArray
-
-IntArray = npt.NDArray[np.int64]
 
 Weigh = Callable[[FloatArray, FloatArray], FloatArray]
 """The exploration layer over many queries at once: scores and deviations (n, K) to choice probabilities (n, K)."""
@@ -82,8 +77,8 @@ class Standing:
 class Charge(Protocol):
     """What money takes off the scores of arms."""
 
-    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
-        """Scores (..., K) of arms with these optimistic rewards and expected costs (..., K)."""
+    def scores(self, rewards: Sequence[float], costs_nusd: Sequence[int]) -> list[float]:
+        """Scores of arms with these optimistic rewards and expected costs."""
         ...
 
 
@@ -93,10 +88,10 @@ class LinearCharge:
 
     price_per_usd: float
 
-    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
+    def scores(self, rewards: Sequence[float], costs_nusd: Sequence[int]) -> list[float]:
         """See `Charge.scores`."""
-        scores: FloatArray = rewards - self.price_per_usd * costs_nusd / NUSD_PER_USD
-        return scores
+        price = self.price_per_usd
+        return [reward - price * cost / NUSD_PER_USD for reward, cost in zip(rewards, costs_nusd, strict=True)]
 
 
 class BudgetPolicy(Protocol):

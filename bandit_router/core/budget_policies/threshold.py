@@ -12,14 +12,13 @@ excluded but ranked below all that are, by how far it is from it. Ψ is a price 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.budget_policies.protocol import Charge, IntArray, PriceMark, Reservoir, Standing
+from bandit_router.core.budget_policies.protocol import Charge, PriceMark, Reservoir, Standing
 from bandit_router.core.money import NUSD_PER_USD
-from bandit_router.core.regression import FloatArray
 from bandit_router.core.spec import SpecError
 
 NOT_WORTH_IT = 10.0
@@ -38,11 +37,13 @@ class ThresholdCharge:
 
     price_per_usd: float
 
-    def scores(self, rewards: FloatArray, costs_nusd: IntArray) -> FloatArray:
+    def scores(self, rewards: Sequence[float], costs_nusd: Sequence[int]) -> list[float]:
         """See `Charge.scores`."""
-        asked = self.price_per_usd * np.maximum(costs_nusd / NUSD_PER_USD, _LEAST_USD)
+        asked = self.price_per_usd * np.maximum(np.array(costs_nusd, dtype=np.float64) / NUSD_PER_USD, _LEAST_USD)
         shortfall = np.log(np.maximum(asked, _LEAST_REWARD) / np.maximum(rewards, _LEAST_REWARD))
-        return np.where(shortfall <= 0.0, rewards, -NOT_WORTH_IT * (1.0 + np.maximum(shortfall, 0.0)))
+        set_back = -NOT_WORTH_IT * (1.0 + np.maximum(shortfall, 0.0))
+        found: list[float] = np.where(shortfall <= 0.0, rewards, set_back).tolist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)

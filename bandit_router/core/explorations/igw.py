@@ -30,8 +30,6 @@ def inverse_gap_weights(scores: FloatArray, tau: float) -> FloatArray:
     Shapes: scores (..., K), result likewise; rows sum to 1. `tau` > 0 is in probabilities per unit of reward. An arm
     with score −inf is infeasible and gets probability 0; every row needs one finite score.
     """
-    if scores.ndim == 1 and len(scores) <= _FEW:
-        return np.array(_weights_of(scores.tolist(), tau))
     # Arms first and queries last: sums over few arms are then additions of whole rows, which take half the time.
     gaps = np.array(np.moveaxis(scores, -1, 0), dtype=np.float64, order="C")
     np.subtract(np.maximum.reduce(gaps, axis=0), gaps, out=gaps)
@@ -58,8 +56,11 @@ def _reciprocals(gaps: FloatArray, zeta: FloatArray, out: FloatArray) -> FloatAr
     return total
 
 
-def _weights_of(scores: list[float], tau: float) -> list[float]:
-    """`inverse_gap_weights` of a single row."""
+def _weigh_one(scores: list[float], tau: float) -> list[float]:
+    """`inverse_gap_weights` of a single query."""
+    if len(scores) > _FEW:
+        found: list[float] = inverse_gap_weights(np.array(scores), tau).tolist()
+        return found
     best = max(scores)
     gaps = [tau * (best - score) for score in scores]
     zeta = 1.0
@@ -86,4 +87,4 @@ def _weigh(scores: FloatArray, _deviations: FloatArray, scale: float, _normals: 
     return inverse_gap_weights(scores, scale)
 
 
-IGW = ExplorationFamily(defaults={"tau": 10_000.0}, configure=_configure, weigh=_weigh)
+IGW = ExplorationFamily(defaults={"tau": 10_000.0}, configure=_configure, weigh=_weigh, weigh_one=_weigh_one)

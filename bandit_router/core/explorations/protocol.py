@@ -19,14 +19,19 @@ Layer = Callable[[FloatArray, FloatArray, float, Normals], FloatArray]
 """Probabilities (..., K), rows summing to 1, of scores (..., K), deviations (..., K), a scale and draws."""
 
 
+LayerOfOne = Callable[[list[float], float], list[float]]
+"""Probabilities of the scores of a single query at a scale, in plain floats."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExplorationFamily:
     """A family of layers: the parameters it has, with their defaults, and how it weighs.
 
     `configure` gives the layer's scale and the share of choices that are uniform; it raises SpecError for parameters
-    that make no sense.
+    that make no sense. `weigh_one`: the same for a single query, where it is faster and needs no more than scores.
     """
 
     defaults: Mapping[str, float]
     configure: Callable[[Mapping[str, float]], tuple[float, float]]
     weigh: Layer
+    weigh_one: LayerOfOne | None = None

@@ -43,6 +43,14 @@ class Exploration:
         mixed: FloatArray = (1.0 - self.floor) * weights + self.floor / scores.shape[-1]
         return np.asarray(mixed / mixed.sum(axis=-1, keepdims=True))
 
+    def weigh_one(self, scores: list[float], deviations: list[float], normals: Normals) -> list[float]:
+        """`weigh` for a single query."""
+        family = _LAYERS[self.name]
+        if family.weigh_one is not None and self.floor == 0.0:
+            return family.weigh_one(scores, self.scale)
+        weights: list[float] = self.weigh(np.array(scores), np.array(deviations), normals).tolist()
+        return weights
+
     def with_uniform(self, share: float) -> Exploration:
         """The layer where a further `share` of the choices is uniform."""
         return replace(self, floor=1.0 - (1.0 - self.floor) * (1.0 - share)) if share else self

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import LARGEST_RATIO, LEAST_RATIO, SHRINKAGE, BillSums, calibrate, estimate_of
 from bandit_router.core.budget_policies.protocol import LinearCharge
-from bandit_router.core.choice import costs_usd, quote_arms
+from bandit_router.core.choice import quote_arms
 from bandit_router.core.decision import ArmQuote, Decision
 from bandit_router.core.learners.registry import parse_learner
-from bandit_router.core.model import PoolModel, build_model
+from bandit_router.core.model import build_model
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind, apply_feedback, expire
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.resources import HoldPolicy
@@ -111,17 +112,16 @@ def test_sums_are_exactly_those_of_the_last_outcomes_in_any_order(
     assert folded == final
 
 
-def model_with(sums: BillSums) -> PoolModel:
-    return build_model(PoolState(4, bills={SMALL.arm_id: sums}), [SMALL.arm_id], parse_learner("linucb"))
+def table_with(sums: BillSums) -> ArmTable:
+    state = PoolState(4, bills={SMALL.arm_id: sums})
+    return ArmTable.of(build_model(state, [SMALL.arm_id], parse_learner("linucb")), [SMALL])
 
 
 DEARER = sums_of(*[(50, billed(3 * ESTIMATE_NUSD))] * 500)
 
 
 def quote_by(sums: BillSums, hold_policy: HoldPolicy) -> ArmQuote:
-    (quote,) = quote_arms(
-        model_with(sums), (SMALL,), make_query(), charge=LinearCharge(1000.0), hold_policy=hold_policy
-    )
+    (quote,) = quote_arms(table_with(sums), make_query(), charge=LinearCharge(1000.0), hold_policy=hold_policy)
     return quote
 
 
@@ -131,9 +131,8 @@ def test_expected_costs_scores_and_the_reservoirs_costs_are_corrected() -> None:
     assert dearer.score == pytest.approx(plain.score - 1e-6 * (dearer.expected_cost_nusd - plain.expected_cost_nusd))
     assert dearer.expected_output_tokens == plain.expected_output_tokens
     contexts, prompts = np.array([[1.0, 0.0, 0.5, -0.5]]), np.array([100.0])
-    usual, corrected = (
-        costs_usd((SMALL,), model_with(sums).predict(contexts), prompts)[0, 0] for sums in (BillSums(), DEARER)
-    )
+    tables = [table_with(sums) for sums in (BillSums(), DEARER)]
+    usual, corrected = (table.costs_usd(table.model.predict(contexts), prompts)[0, 0] for table in tables)
     assert corrected == pytest.approx(DEARER.ratio * usual)
 
 

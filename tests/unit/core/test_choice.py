@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -8,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import (
     Query,
     candidates,
-    costs_usd,
     draw_arm,
-    expected_cost_nusd,
     quote_arms,
     weigh_round,
 )
@@ -22,7 +22,7 @@ from bandit_router.core.decision import ArmQuote
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.learners.registry import LEARNERS, parse_learner
-from bandit_router.core.model import PoolModel, build_model
+from bandit_router.core.model import build_model
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.resources import Arm, HoldPolicy
 from tests.builders import (
@@ -42,8 +42,8 @@ from tests.builders import (
 ARMS = (SMALL, MEDIUM, LARGE)
 
 
-def fresh_model(arms: tuple[Arm, ...]) -> PoolModel:
-    return build_model(PoolState(4), [arm.arm_id for arm in arms], parse_learner("linucb"))
+def table_of(arms: tuple[Arm, ...]) -> ArmTable:
+    return ArmTable.of(build_model(PoolState(4), [arm.arm_id for arm in arms], parse_learner("linucb")), arms)
 
 
 def quotes_of(
@@ -53,7 +53,7 @@ def quotes_of(
     price_per_usd: float = 0.0,
     hold_policy: HoldPolicy = HoldPolicy.WORST_CASE,
 ) -> tuple[ArmQuote, ...]:
-    return quote_arms(fresh_model(arms), arms, query, charge=LinearCharge(price_per_usd), hold_policy=hold_policy)
+    return quote_arms(table_of(arms), query, charge=LinearCharge(price_per_usd), hold_policy=hold_policy)
 
 
 @st.composite
@@ -154,8 +154,9 @@ def test_a_worst_case_hold_counts_on_no_cache() -> None:
 
 
 def test_the_expected_cost_is_the_list_price_of_the_expected_tokens() -> None:
-    arm = make_arm(prices=make_prices(1, 2))
-    assert expected_cost_nusd(arm, make_query(prompt_tokens=100), 10.2) == 100 * 1000 + 11 * 2000
+    (quote,) = quotes_of(make_query(prompt_tokens=100), (make_arm(prices=make_prices(1, 2)),))
+    assert quote.expected_output_tokens % 1.0
+    assert quote.expected_cost_nusd == 100 * 1000 + math.ceil(quote.expected_output_tokens) * 2000
 
 
 LEVEL = LEARNERS["linucb"].defaults["level"]
@@ -212,7 +213,8 @@ def test_a_round_is_drawn_over_its_arms_only_and_as_often_as_it_says() -> None:
 @given(st.lists(st.integers(0, 10**5), min_size=1, max_size=5))
 def test_reservoir_costs_are_the_quoted_expected_costs_up_to_rounding(prompts: list[int]) -> None:
     contexts = np.tile([1.0, 0.1, -0.2, 0.3], (len(prompts), 1))
-    found = costs_usd(ARMS, fresh_model(ARMS).predict(contexts), np.array(prompts, dtype=np.float64))
+    table = table_of(ARMS)
+    found = table.costs_usd(table.model.predict(contexts), np.array(prompts, dtype=np.float64))
     for row, prompt in zip(found, prompts, strict=True):
         quotes = quotes_of(make_query(contexts[0].tolist(), prompt_tokens=prompt))
         for arm, cost_usd, quote in zip(ARMS, row, quotes, strict=True):

@@ -80,6 +80,15 @@ def test_weights_are_probabilities_and_inputs_stay_as_they_are(layer: Exploratio
 
 
 @EVERY_LAYER
+@FEW
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))
+def test_a_single_query_in_plain_floats_is_weighed_as_in_arrays(layer: Exploration, arms: list) -> None:
+    scores, deviations = map(list, zip(*arms, strict=True))
+    found = layer.weigh_one(scores, deviations, keyed_normals(SEED, "r", arms=len(arms)))
+    assert found == pytest.approx(weights(layer, np.array(scores), np.array(deviations)), rel=1e-9, abs=1e-15)
+
+
+@EVERY_LAYER
 def test_one_arm_alone_is_certain(layer: Exploration) -> None:
     assert weights(layer, np.array([0.2]), np.array([0.5])).tolist() == [1.0]
 

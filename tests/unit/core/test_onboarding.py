@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import BillSums
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import quote_arms
@@ -23,7 +24,8 @@ TRIED = replace(LARGE, onboarding_nusd=1000)
 def quotes_of(*arms: Arm, spent_nusd: int = 0, learner: str = "linucb", **query: object) -> dict[str, ArmQuote]:
     state = PoolState(4, bills={arm.arm_id: BillSums(spent_nusd=spent_nusd) for arm in arms})
     model = build_model(state, [arm.arm_id for arm in arms], parse_learner(learner))
-    quotes = quote_arms(model, arms, make_query(**query), charge=LinearCharge(100.0), hold_policy=HoldPolicy.WORST_CASE)
+    table = ArmTable.of(model, arms)
+    quotes = quote_arms(table, make_query(**query), charge=LinearCharge(100.0), hold_policy=HoldPolicy.WORST_CASE)
     return {quote.arm_id: quote for quote in quotes}
 
 

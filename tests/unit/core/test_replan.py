@@ -109,7 +109,7 @@ def test_the_price_is_the_grid_step_that_plain_bisection_finds(spec: str) -> Non
     """Also where the mean cost falls in jumps, and from hints near, far, at either end and beyond."""
     source, priced = generator(11), 0
     for number in range(MANY_RESERVOIRS):
-        reservoir = make_reservoir(number, count=int(source.integers(1, 80)), arms=int(source.integers(1, 9)))
+        reservoir = make_reservoir(number, count=int(source.integers(1, 80)), arms=int(source.integers(2, 9)))
         weigh = layer_of(spec, reservoir)
         pace_usd = pace_between(reservoir, weigh, source.uniform(-0.1, 1.1))
         price = by_bisection(reservoir, pace_usd, weigh)

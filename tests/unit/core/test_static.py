@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import quote_arms, weigh_round
 from bandit_router.core.explorations.registry import parse_exploration
@@ -17,7 +18,9 @@ ARMS = (SMALL, MEDIUM, LARGE)
 
 def probabilities(text: str, arms: tuple[int, ...] = (0, 1, 2)) -> list[float]:
     model = build_model(PoolState(4), [arm.arm_id for arm in ARMS], parse_learner(text))
-    quotes = quote_arms(model, ARMS, make_query(), charge=LinearCharge(1e6), hold_policy=HoldPolicy.WORST_CASE)
+    quotes = quote_arms(
+        ArmTable.of(model, ARMS), make_query(), charge=LinearCharge(1e6), hold_policy=HoldPolicy.WORST_CASE
+    )
     layer = model.exploration(parse_exploration("igw"))
     return list(weigh_round(quotes, arms, layer, seed=0, key="").probabilities)
 

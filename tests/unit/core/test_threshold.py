@@ -65,12 +65,12 @@ def test_of_the_arms_worth_their_money_the_best_comes_first_and_then_the_nearly_
     rewards = np.array([0.5, 0.9, 0.95, 0.99])
     costs_nusd = np.array([10**6, 3 * 10**6, 2 * 10**7, 10**8])
     scores = ThresholdCharge(200.0).scores(rewards, costs_nusd)
-    assert scores[:2].tolist() == [0.5, 0.9]
+    assert scores[:2] == [0.5, 0.9]
     assert scores[0] > scores[2] + 9 > scores[3] + 9
 
 
 def test_a_call_that_costs_nothing_is_always_worth_it() -> None:
-    assert ThresholdCharge(1e6).scores(np.array([0.1]), np.array([0])).tolist() == [0.1]
+    assert ThresholdCharge(1e6).scores(np.array([0.1]), np.array([0])) == [0.1]
 
 
 @pytest.mark.parametrize("text", ["threshold:bin=0", "threshold:bin=2.5", "threshold:bins=3"])

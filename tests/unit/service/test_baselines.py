@@ -10,7 +10,7 @@ import pytest
 from bandit_router.core.codec import decode_decision
 from bandit_router.core.decision import Reason
 from bandit_router.core.resources import Pool
-from bandit_router.service.pacing import Sample, build_reservoir
+from bandit_router.service.reservoirs import Sample, build_reservoir
 from tests.builders import LARGE, MEDIUM, SMALL, SMALLEST_P_VALUE, chi_square_p_value, make_pool, make_tenant
 from tests.unit.service.worlds import World, open_world
 

@@ -3,18 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bandit_router.core.budget_policies.replan import SOLVE_EVERY
 from bandit_router.core.resources import WindowKind, WindowRule
 from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest
 from bandit_router.service import pacing
 from bandit_router.service.learning import LEASE_MS
-from bandit_router.service.pacing import FORECAST_MS, Sample, build_reservoir
-from tests.builders import LARGE, PROPERTY, SMALL, make_arm, make_prices, make_tenant
+from bandit_router.service.pacing import FORECAST_MS
+from bandit_router.service.reservoirs import Sample, build_reservoir
+from tests.builders import SMALL, make_arm, make_prices, make_tenant
 from tests.unit.service.worlds import World, Wrapped, open_world, with_parts
 
 TIGHT = make_tenant(limit_nusd=10**9, expected_calls=1000)
@@ -205,33 +203,6 @@ async def test_a_tenant_that_was_forgotten_is_read_back(monkeypatch: pytest.Monk
         found.append((await world.route(f"q{index}", request_id=f"r{index}")).decision.price_per_usd)
         await world.route(tenant_id="other")
     assert found == expected
-
-
-contexts = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=64)
-
-
-@PROPERTY
-@given(contexts, st.integers(0, 2**24))
-def test_a_sample_is_read_back_as_it_was_written(context: list[float], prompt_tokens: int) -> None:
-    sample = Sample(np.array(context, dtype=np.float32), prompt_tokens)
-    found = Sample.unpack(sample.pack())
-    assert (found.context == sample.context).all()
-    assert found.prompt_tokens == prompt_tokens
-
-
-async def test_the_reservoir_shows_live_arms_only() -> None:
-    arms = [SMALL, replace(LARGE, draining=True), replace(LARGE, arm_id="off", enabled=False)]
-    world = await open_world(arms=arms)
-    served = await world.services.models.served("pool")
-    reservoir = build_reservoir([Sample(np.ones(6, np.float32), 10)] * 3, served)
-    assert reservoir.rewards.shape == reservoir.costs_usd.shape == (3, 1)
-
-
-async def test_samples_of_another_context_length_are_left_out() -> None:
-    served = await (await open_world()).services.models.served("pool")
-    fitting, strange = Sample(np.ones(6, np.float32), 10), Sample(np.ones(5, np.float32), 10)
-    assert build_reservoir([fitting, strange], served).rewards.shape == (1, 3)
-    assert build_reservoir([strange], served).rewards.shape == (1, 3)
 
 
 async def test_a_pool_without_live_arms_has_no_price_to_solve() -> None:
