@@ -36,6 +36,8 @@ class PoolFields(TypedDict, total=False):
     apprentice_share: float
     holdout_share: float
     baseline_arm_id: str
+    default_reward: float
+    default_reward_deadline_s: float
 
 
 class ArmFields(TypedDict, total=False):
@@ -87,7 +89,9 @@ class Call(Generic[R]):
 
 def create_pool(pool_id: str, fields: PoolFields) -> Call[Pool]:
     """A new pool."""
-    pool = make_message(resources_pb2.Pool, {"pool_id": pool_id, **fields})
+    given: dict[str, Any] = {"pool_id": pool_id, **fields}
+    _in_seconds(given, "default_reward_deadline")
+    pool = make_message(resources_pb2.Pool, given)
     return Call("CreatePool", pb.CreatePoolRequest(pool=pool), _pool)
 
 
@@ -119,9 +123,7 @@ def create_tenant(
             given[name] = f"{name}_{given[name]}".upper()
     if "window" in given:
         given["window"] = _window(given["window"])
-    if "hold_ttl_s" in given:
-        given["hold_ttl"] = Duration()
-        given["hold_ttl"].FromMilliseconds(round(given.pop("hold_ttl_s") * 1000))
+    _in_seconds(given, "hold_ttl")
     tenant = make_message(resources_pb2.Tenant, given)
     return Call("CreateTenant", pb.CreateTenantRequest(tenant=tenant), _tenant)
 
@@ -129,6 +131,13 @@ def create_tenant(
 def get_tenant(tenant_id: str) -> Call[Tenant]:
     """A tenant."""
     return Call("GetTenant", pb.GetTenantRequest(tenant_id=tenant_id), _tenant)
+
+
+def _in_seconds(given: dict[str, Any], name: str) -> None:
+    """Put a Duration in the place of `name`_s, if that is given."""
+    if f"{name}_s" in given:
+        given[name] = Duration()
+        given[name].FromMilliseconds(round(given.pop(f"{name}_s") * 1000))
 
 
 def get_budget(tenant_id: str) -> Call[Budget]:

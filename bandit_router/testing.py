@@ -74,3 +74,4 @@ class RouterBox:
         await self.services.refresh()
         await self.services.learner.step_all()
         await self.services.sweeper.sweep()
+        await self.services.defaults.assume()

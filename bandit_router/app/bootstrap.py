@@ -89,6 +89,8 @@ class PoolSpec(Spec):
     apprentice_share: float = 0.0
     holdout_share: float = 0.0
     baseline_arm_id: str = ""
+    default_reward: float | None = None
+    default_reward_deadline_s: float = 0.0
     arms: tuple[ArmSpec, ...] = ()
 
     def pool(self) -> Pool:

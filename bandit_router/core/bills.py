@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bandit_router.core.decision import Decision
-from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
+from bandit_router.core.outcomes import Bill, Outcome
 
 SHRINKAGE = 100.0
 """So many bills weigh as much as the belief that estimates are right."""
@@ -112,6 +112,4 @@ def estimate_of(decision: Decision) -> int:
 
 def answer_bill(outcome: Outcome) -> Bill | None:
     """The bill of an answer; a failed or cancelled call says nothing about what an answer would have cost."""
-    if outcome.billing is not Billing.BILLED or outcome.kind in (OutcomeKind.FAILED, OutcomeKind.CANCELLED):
-        return None
-    return outcome.bill
+    return outcome.bill if outcome.is_answered else None

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 from bandit_router.core.budget import Charge
-from bandit_router.core.decision import ArmQuote, Baseline, Decision, Reason, Round
+from bandit_router.core.decision import ArmQuote, Baseline, Decision, DefaultReward, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
-from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind
+from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind, RewardSource
 
 SCHEMA_VERSION = 1
 
@@ -74,6 +74,7 @@ def encode_decision(decision: Decision) -> bytes:
             "seen": decision.learned_rewards,
             "bills": decision.learned_bills,
             **_baseline_row(decision.baseline),
+            **_default_row(decision.default_reward),
             "isolated": decision.isolated,
         }
     )
@@ -113,6 +114,7 @@ def decode_decision(data: bytes) -> Decision:
         learned_bills=doc.get("bills", 0),
         baseline=Baseline(*doc["base"]) if "base" in doc else None,
         isolated=doc.get("isolated"),
+        default_reward=DefaultReward(*doc["default"]) if "default" in doc else None,
     )
 
 
@@ -132,6 +134,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
             "metrics": dict(outcome.metrics),
             "keys": sorted(outcome.idempotency_keys),
             "let_go": outcome.let_go_nusd,
+            **({"said": outcome.reward_source.value} if outcome.reward_source.value else {}),
         }
     )
 
@@ -153,6 +156,7 @@ def decode_outcome(data: bytes) -> Outcome:
         metrics=tuple(sorted(doc["metrics"].items())),
         idempotency_keys=frozenset(doc["keys"]),
         let_go_nusd=doc.get("let_go", 0),
+        reward_source=RewardSource(doc.get("said", "")),
     )
 
 
@@ -171,6 +175,11 @@ def _baseline_row(baseline: Baseline | None) -> dict[str, list[Any]]:
     if baseline is None:
         return {}
     return {"base": [baseline.position, baseline.holdout_share, baseline.apprentice_share]}
+
+
+def _default_row(default: DefaultReward | None) -> dict[str, list[Any]]:
+    """Its field, if a reward is to be assumed."""
+    return {} if default is None else {"default": [default.reward, default.due_ms]}
 
 
 def _dump(doc: dict[str, Any]) -> bytes:

@@ -85,6 +85,14 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultReward:
+    """What is assumed of an answer that has no reward at `due_ms`: the pool's terms when it was decided."""
+
+    reward: float
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The immutable part of a decision record: everything that billing, learning and evaluation need of it.
 
@@ -123,6 +131,7 @@ class Decision:
     isolated: bool | None = None
     charges: tuple[Charge, ...] = ()
     pool_generation: int = 0
+    default_reward: DefaultReward | None = None
 
     @property
     def arm_id(self) -> str:

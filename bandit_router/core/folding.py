@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bandit_router.core.codec import decode_decision, decode_outcome
 from bandit_router.core.decision import Decision
+from bandit_router.core.outcomes import milestones
 from bandit_router.core.pool_state import MismatchedContext, PoolState, learn
 
 
@@ -18,7 +21,15 @@ class Outdated(Unlearnable):
     """
 
 
-def fold(state: PoolState, decision: bytes, before: bytes, after: bytes) -> None:
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What an event has told: about which arm, and what happened for the first time (`outcomes.milestones`)."""
+
+    arm_id: str
+    milestones: tuple[str, ...]
+
+
+def fold(state: PoolState, decision: bytes, before: bytes, after: bytes) -> Folded:
     """Fold an encoded event into `state` in place. Raises Unlearnable, Outdated."""
     try:
         made, earlier, later = decode_decision(decision), decode_outcome(before), decode_outcome(after)
@@ -28,6 +39,7 @@ def fold(state: PoolState, decision: bytes, before: bytes, after: bytes) -> None
         learn(state, made, earlier, later)
     except MismatchedContext as mismatch:
         raise (Outdated if _is_outdated(state, made) else Unlearnable)(str(mismatch)) from mismatch
+    return Folded(made.arm_id, milestones(earlier, later))
 
 
 def coordinates_of(decision: bytes) -> int:

@@ -3,9 +3,13 @@
     billing:   HELD ──usage──▶ BILLED ──correct──▶ BILLED
                  │──cancelled / failed without usage──▶ CANCELLED (bill of zero)
                  └──deadline──▶ EXPIRED (charged at its hold, or released at zero) ──late usage──▶ BILLED
-    reward:    none ──reward──▶ set ──correct──▶ set ──retract──▶ none
+    reward:    none ──reward──▶ set ──correct──▶ set ──retract──▶ withdrawn ──reward──▶ set
+                 └──its deadline (billed answers of pools with a default)──▶ default ──reward──▶ set
+                                                                               └──retract──▶ withdrawn
 
-Usage and reward are independent: either may come first, alone, late or never. Without `correct`, a second value for
+Usage and reward are independent: either may come first, alone, late or never. A default is nobody's report: the first
+reward that is reported replaces it, and it stands only while the call counts as answered. What a caller has withdrawn
+is not replaced by a default. Without `correct`, a second value for
 what is already set is a duplicate and changes nothing. With it the new value replaces the old one, and the change of
 the money is the difference, so any sequence of corrections leaves `spent` as if only the last value had ever come.
 
@@ -41,6 +45,19 @@ class OutcomeKind(Enum):
     OK = "ok"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class RewardSource(Enum):
+    """Who says what the reward is. The values are what the stores keep."""
+
+    CALLER = ""
+    """A report, if there is a reward at all."""
+
+    DEFAULT = "default"
+    """Nobody: the pool's default was assumed."""
+
+    WITHDRAWN = "withdrawn"
+    """A report that took the reward back: there is none, and none is to be assumed."""
 
 
 class FeedbackStatus(Enum):
@@ -80,6 +97,22 @@ class Outcome:
     metrics: tuple[tuple[str, float], ...] = ()
     idempotency_keys: frozenset[str] = frozenset()
     let_go_nusd: int = 0
+    reward_source: RewardSource = RewardSource.CALLER
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the call is known to have brought an answer: billed, and not failed or cancelled."""
+        return self.billing is Billing.BILLED and self.kind not in (OutcomeKind.FAILED, OutcomeKind.CANCELLED)
+
+    @property
+    def lacks_reward(self) -> bool:
+        """Whether a default may be assumed: an answer about which no reward has been reported, or taken back."""
+        return self.is_answered and self.reward is None and self.reward_source is RewardSource.CALLER
+
+    @property
+    def reported_reward(self) -> float | None:
+        """The reward that a caller has reported."""
+        return self.reward if self.reward_source is RewardSource.CALLER else None
 
     @property
     def held_nusd(self) -> int:
@@ -179,6 +212,7 @@ def apply_feedback(before: Outcome, feedback: Feedback) -> Transition:
     after, billing_status = _apply_bill(before, feedback)
     after, reward_status = _apply_reward(after, feedback)
     after, detail_status = _apply_details(after, feedback)
+    after = _without_baseless_default(after)
     status = _combine(billing_status, reward_status, detail_status)
     if status is FeedbackStatus.DUPLICATE:
         return Transition(before, status)
@@ -193,6 +227,26 @@ def expire(before: Outcome) -> Transition:
         return Transition(before, FeedbackStatus.DUPLICATE)
     charged_nusd = before.hold_nusd if before.expiry_charges else 0
     return Transition(before.settled(Billing.EXPIRED, None, charged_nusd), FeedbackStatus.APPLIED)
+
+
+def assume_reward(before: Outcome, reward: float) -> Transition:
+    """The transition when the time for a reward is over: the pool's default is assumed, unless there is no need."""
+    if not before.lacks_reward:
+        return Transition(before, FeedbackStatus.DUPLICATE)
+    after = replace(before, reward=reward, reward_source=RewardSource.DEFAULT)
+    return Transition(after, FeedbackStatus.APPLIED)
+
+
+def milestones(before: Outcome, after: Outcome) -> tuple[str, ...]:
+    """What a change has brought about of what is counted per arm, to see how many answers stay without a reward."""
+    is_default = after.reward_source is RewardSource.DEFAULT
+    reached = {
+        "answers_billed": after.is_answered and not before.is_answered,
+        "rewards_reported": after.reported_reward is not None and before.reported_reward is None,
+        "rewards_withdrawn": after.reported_reward is None and before.reported_reward is not None,
+        "rewards_defaulted": is_default and before.reward_source is not RewardSource.DEFAULT,
+    }
+    return tuple(name for name, is_reached in reached.items() if is_reached)
 
 
 def money_between(before: Booking, after: Booking) -> MoneyChange:
@@ -221,14 +275,20 @@ def _apply_reward(before: Outcome, feedback: Feedback) -> tuple[Outcome, Feedbac
     if feedback.retract:
         if before.reward is None:
             return before, FeedbackStatus.DUPLICATE
-        return replace(before, reward=None), FeedbackStatus.CORRECTED
+        return replace(before, reward=None, reward_source=RewardSource.WITHDRAWN), FeedbackStatus.CORRECTED
     if feedback.reward is None:
         return before, None
-    if before.reward is None:
-        return replace(before, reward=feedback.reward), FeedbackStatus.APPLIED
-    if not feedback.correct:
-        return before, FeedbackStatus.DUPLICATE
-    return replace(before, reward=feedback.reward), FeedbackStatus.CORRECTED
+    after = replace(before, reward=feedback.reward, reward_source=RewardSource.CALLER)
+    if before.reported_reward is None:
+        return after, FeedbackStatus.APPLIED
+    return (after, FeedbackStatus.CORRECTED) if feedback.correct else (before, FeedbackStatus.DUPLICATE)
+
+
+def _without_baseless_default(outcome: Outcome) -> Outcome:
+    """Without a default that was assumed of a call that, as it turns out, has not been answered."""
+    if outcome.reward_source is not RewardSource.DEFAULT or outcome.is_answered:
+        return outcome
+    return replace(outcome, reward=None, reward_source=RewardSource.CALLER)
 
 
 def _apply_details(before: Outcome, feedback: Feedback) -> tuple[Outcome, FeedbackStatus | None]:

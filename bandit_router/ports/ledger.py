@@ -158,7 +158,8 @@ class OutcomeCommit:
 
     `was` and `now`: what the decision counted for before and counts for after, in each of its `charges`; what a reset
     has written off meanwhile, the ledger leaves out. `settled`: the hold no longer stands afterwards (the decision
-    leaves the expiry queue).
+    leaves the expiry queue). `default_was_due_ms` and `default_due_ms`: when a default reward was to be assumed before,
+    and is after; None: it was or is not.
     """
 
     tenant_id: str
@@ -171,6 +172,8 @@ class OutcomeCommit:
     was: Booking
     now: Booking
     recorded_ms: int
+    default_was_due_ms: int | None = None
+    default_due_ms: int | None = None
 
     @property
     def settled(self) -> bool:
@@ -210,7 +213,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class DueDecision:
-    """A decision whose deadline has passed while its hold stands."""
+    """A decision whose deadline has passed: that of its bill while its hold stands, or that of its reward."""
 
     tenant_id: str
     decision_id: str
@@ -264,6 +267,17 @@ class Ledger(Protocol):
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """At most `limit` decisions past their deadline whose hold stands, earliest first per partition."""
+        ...
+
+    async def defaults_due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
+        """At most `limit` decisions whose default reward is to be assumed by now, earliest first per partition."""
+        ...
+
+    async def drop_default(self, tenant_id: str, decision_id: str, revision: int | None) -> None:
+        """Take the decision out of those, if its record is at this revision (None: there is no record any more).
+
+        For what a commit has not: a record that is gone, or one that was written by code which knows no defaults.
+        """
         ...
 
     async def budget(self, level: Level) -> BudgetState:

@@ -17,6 +17,7 @@ from bandit_router.service.admin import AdminService
 from bandit_router.service.archiving import ArchiveService
 from bandit_router.service.budgets import BudgetService
 from bandit_router.service.contexts import ContextBuilder, EncoderSource
+from bandit_router.service.defaults import Defaults
 from bandit_router.service.directory import Directory
 from bandit_router.service.feedback import FeedbackService
 from bandit_router.service.learning import Learner
@@ -69,6 +70,7 @@ class Services:
     archives: ArchiveService
     learner: Learner
     sweeper: Sweeper
+    defaults: Defaults
     outages: Outages
     directory: Directory
     models: Models
@@ -140,6 +142,7 @@ def assemble(
             retention=retention,
         ),
         sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, observer=observer),
+        defaults=Defaults(ledger=store.ledger, pacer=pacer, clock=clock),
         outages=outages,
         directory=directory,
         models=models,

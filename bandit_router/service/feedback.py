@@ -127,7 +127,15 @@ def make_commit(
         was=before.booking,
         now=transition.outcome.booking,
         recorded_ms=recorded_ms,
+        default_was_due_ms=_default_due_ms(decision, before),
+        default_due_ms=_default_due_ms(decision, transition.outcome),
     )
+
+
+def _default_due_ms(decision: Decision, outcome: Outcome) -> int | None:
+    """When the default reward is to be assumed of a decision with this outcome; None: it is not."""
+    default = decision.default_reward
+    return default.due_ms if default is not None and outcome.lacks_reward else None
 
 
 def make_feedback(request: FeedbackRequest, decision: Decision) -> Feedback:

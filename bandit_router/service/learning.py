@@ -9,6 +9,7 @@ letter in the same step that moves the position past it, and leaves the dead let
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -46,12 +47,13 @@ YIELD_EVERY = 32
 
 @dataclass(slots=True)
 class _Fold:
-    """A state under way, and the dead letters that change with it."""
+    """A state under way, and the dead letters that change with it. `milestones`: counts by name and arm."""
 
     state: PoolState
     dead: list[DeadLetter] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     folded: int = 0
+    milestones: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Learner:
@@ -180,8 +182,9 @@ class Learner:
 
     def _fold_one(self, pool_id: str, found: _Fold, entry: EventEntry, *, tries: int) -> None:
         try:
-            fold(found.state, entry.decision, entry.before, entry.after)
+            told = fold(found.state, entry.decision, entry.before, entry.after)
             found.folded += 1
+            found.milestones.update((name, told.arm_id) for name in told.milestones)
         except Outdated as refusal:
             self._observer.count("events_not_learnable", pool=pool_id)
             self._observer.note("event_not_learnable", pool_id=pool_id, entry_id=entry.entry_id, why=str(refusal))
@@ -199,6 +202,8 @@ class Learner:
         self._states[pool_id] = token, found.state
         self._models.adopt(pool_id, found.state)
         self._observer.count("events_folded", found.folded, pool=pool_id)
+        for (name, arm_id), count in found.milestones.items():
+            self._observer.count(name, count, pool=pool_id, arm=arm_id)
         if found.dead:
             self._observer.count("events_dead", len(found.dead), pool=pool_id)
             self._observer.note("events_dead", pool_id=pool_id, count=len(found.dead), why=found.dead[0].reason)

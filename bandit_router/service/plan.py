@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query, candidates, draw_reason, quote_arms, weigh_round
-from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.decision import ArmQuote, Decision, DefaultReward, Reason, Round
 from bandit_router.core.draw import uniform
-from bandit_router.core.resources import HoldPolicy, Tenant
+from bandit_router.core.resources import HoldPolicy, Pool, Tenant
 from bandit_router.ports.ledger import Level
 from bandit_router.service.models import ServedPool
 from bandit_router.service.reservoirs import Sample
@@ -103,4 +103,11 @@ class Plan:
             isolated=tenant.isolated,
             charges=tuple(level.charge for level in self.levels),
             pool_generation=served.pool.generation,
+            default_reward=_default_of(served.pool, self.decided_ms),
         )
+
+
+def _default_of(pool: Pool, decided_ms: int) -> DefaultReward | None:
+    if pool.default_reward is None:
+        return None
+    return DefaultReward(pool.default_reward, decided_ms + int(pool.default_reward_deadline_s * 1000))

@@ -20,6 +20,9 @@ from bandit_router.core.spec import SpecError
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}")
 FEATURE_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 MAX_OUTPUT_TOKENS = 10_000_000
+MAX_DEFAULT_DEADLINE_S = 6 * 24 * 3600.0
+"""A day less than decisions' records outlive their hold's deadline (`route.KEEP_RECORDS_MS`)."""
+
 MAX_HOLD_TTL_S = 30 * 24 * 3600.0
 _LAST_START_DAY = {WindowKind.WEEK: 7, WindowKind.MONTH: 31}
 
@@ -59,7 +62,7 @@ def check_pool(pool: Pool) -> None:
     _require_spec(found, "pool.exploration", lambda: parse_exploration(pool.exploration))
     found.require(-(2**63) <= pool.seed < 2**63, "pool.seed", "must fit in 64 bits")
     _check_shares(found, pool)
-    found.require(not pool.default_reward, "pool.default_reward", "is not available")
+    _check_default(found, pool)
     found.done()
 
 
@@ -155,6 +158,24 @@ def _check_shares(found: Violations, pool: Pool) -> None:
     kept = sum(shares.values())
     found.require(kept <= 1.0, "pool.holdout_share", f"with apprentice_share must be at most 1 in all, got {kept:g}")
     found.require(not kept or pool.baseline_arm_id, "pool.baseline_arm_id", "is needed where it has a share")
+
+
+def _check_default(found: Violations, pool: Pool) -> None:
+    """Both or neither; and records outlive the deadline by a while, or there would be nothing to assume."""
+    reward, deadline_s = pool.default_reward, pool.default_reward_deadline_s
+    found.require(
+        reward is None or 0.0 <= reward <= 1.0, "pool.default_reward", f"must be a number in [0, 1], got {reward}"
+    )
+    found.require(
+        (reward is None) == (deadline_s == 0.0),
+        "pool.default_reward_deadline",
+        "must be given with default_reward, and only with it",
+    )
+    found.require(
+        reward is None or 0.0 < deadline_s <= MAX_DEFAULT_DEADLINE_S,
+        "pool.default_reward_deadline",
+        f"must be positive and at most {MAX_DEFAULT_DEADLINE_S:g} s, got {deadline_s:g} s",
+    )
 
 
 def _check_window(found: Violations, rule: WindowRule) -> None:

@@ -1,4 +1,4 @@
-"""The replica's loops: take over changes, learn, sweep, write what was decided without the store.
+"""The replica's loops: take over changes, learn, sweep, assume default rewards, write what an outage left.
 
 Each survives an unreachable store and goes on after it.
 """
@@ -16,6 +16,7 @@ from bandit_router.service.assembly import Services
 REFRESH_S = 0.2
 LEARN_S = 0.1
 SWEEP_S = 1.0
+ASSUME_S = 1.0
 RECONCILE_S = 0.2
 MAX_BACKOFF_S = 5.0
 CANCEL_AGAIN_S = 0.1
@@ -37,6 +38,7 @@ class BackgroundTasks:
             "refresh": (REFRESH_S, services.refresh),
             "learn": (LEARN_S, services.learner.step_all),
             "sweep": (SWEEP_S, services.sweeper.sweep),
+            "assume": (ASSUME_S, services.defaults.assume),
             "reconcile": (RECONCILE_S, services.outages.reconcile),
         }
         for name, (every_s, step) in loops.items():

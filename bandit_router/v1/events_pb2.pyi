@@ -41,6 +41,8 @@ class _EventChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventChan
     """The reward was removed."""
     EVENT_CHANGE_DETAILED: _EventChange.ValueType  # 6
     """Outcome, latency or metrics were set or replaced."""
+    EVENT_CHANGE_DEFAULTED: _EventChange.ValueType  # 7
+    """The pool's default reward was assumed. A reward that is reported later replaces it."""
 
 class EventChange(_EventChange, metaclass=_EventChangeEnumTypeWrapper):
     """A change that an entry of the event log records."""
@@ -59,6 +61,8 @@ EVENT_CHANGE_RETRACTED: EventChange.ValueType  # 5
 """The reward was removed."""
 EVENT_CHANGE_DETAILED: EventChange.ValueType  # 6
 """Outcome, latency or metrics were set or replaced."""
+EVENT_CHANGE_DEFAULTED: EventChange.ValueType  # 7
+"""The pool's default reward was assumed. A reward that is reported later replaces it."""
 Global___EventChange: _TypeAlias = EventChange  # noqa: Y015
 
 @_typing.final
@@ -119,6 +123,7 @@ class Event(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    REWARD_DEFAULTED_FIELD_NUMBER: _builtins.int
     position: _builtins.str
     """Place in the log, unique in the pool; opaque."""
     correction: _builtins.bool
@@ -161,6 +166,8 @@ class Event(_message.Message):
     """How the call ended."""
     latency_ms: _builtins.int
     """Duration of the model's answer, in milliseconds."""
+    reward_defaulted: _builtins.bool
+    """True if `reward` was reported by nobody: the pool's default was assumed, since none had come by its deadline."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedScalarFieldContainer[Global___EventChange.ValueType]:
         """What this entry changed; at least one."""
@@ -225,10 +232,11 @@ class Event(_message.Message):
         outcome: _resources_pb2.Outcome.ValueType = ...,
         latency_ms: _builtins.int | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        reward_defaulted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_nusd", b"_cost_nusd", "_latency_ms", b"_latency_ms", "_previous_cost_nusd", b"_previous_cost_nusd", "_previous_reward", b"_previous_reward", "_reward", b"_reward", "cost_nusd", b"cost_nusd", "decided_at", b"decided_at", "latency_ms", b"latency_ms", "previous_cost_nusd", b"previous_cost_nusd", "previous_reward", b"previous_reward", "recorded_at", b"recorded_at", "reward", b"reward", "usage", b"usage", "window_start", b"window_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nusd", b"_cost_nusd", "_latency_ms", b"_latency_ms", "_previous_cost_nusd", b"_previous_cost_nusd", "_previous_reward", b"_previous_reward", "_reward", b"_reward", "arm_id", b"arm_id", "arms", b"arms", "changes", b"changes", "context", b"context", "correction", b"correction", "cost_nusd", b"cost_nusd", "decided_at", b"decided_at", "decision_id", b"decision_id", "free_nusd", b"free_nusd", "hold_nusd", b"hold_nusd", "latency_ms", b"latency_ms", "metrics", b"metrics", "outcome", b"outcome", "policy_id", b"policy_id", "pool_id", b"pool_id", "position", b"position", "previous_cost_nusd", b"previous_cost_nusd", "previous_reward", b"previous_reward", "price_per_usd", b"price_per_usd", "prompt_tokens", b"prompt_tokens", "propensity", b"propensity", "reason", b"reason", "recorded_at", b"recorded_at", "request_id", b"request_id", "reward", b"reward", "snapshot_version", b"snapshot_version", "tenant_id", b"tenant_id", "usage", b"usage", "window_start", b"window_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_nusd", b"_cost_nusd", "_latency_ms", b"_latency_ms", "_previous_cost_nusd", b"_previous_cost_nusd", "_previous_reward", b"_previous_reward", "_reward", b"_reward", "arm_id", b"arm_id", "arms", b"arms", "changes", b"changes", "context", b"context", "correction", b"correction", "cost_nusd", b"cost_nusd", "decided_at", b"decided_at", "decision_id", b"decision_id", "free_nusd", b"free_nusd", "hold_nusd", b"hold_nusd", "latency_ms", b"latency_ms", "metrics", b"metrics", "outcome", b"outcome", "policy_id", b"policy_id", "pool_id", b"pool_id", "position", b"position", "previous_cost_nusd", b"previous_cost_nusd", "previous_reward", b"previous_reward", "price_per_usd", b"price_per_usd", "prompt_tokens", b"prompt_tokens", "propensity", b"propensity", "reason", b"reason", "recorded_at", b"recorded_at", "request_id", b"request_id", "reward", b"reward", "reward_defaulted", b"reward_defaulted", "snapshot_version", b"snapshot_version", "tenant_id", b"tenant_id", "usage", b"usage", "window_start", b"window_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_nusd: _TypeAlias = _typing.Literal["cost_nusd"]  # noqa: Y015
     _WhichOneofArgType__cost_nusd: _TypeAlias = _typing.Literal["_cost_nusd", b"_cost_nusd"]  # noqa: Y015

@@ -260,7 +260,9 @@ class Pool(_message.Message):
     pool or its hold does not fit, the policy answers.
     """
     default_reward: _builtins.float
-    """Reward in [0, 1] assumed where none arrives by `default_reward_deadline`; absent: missing stays missing."""
+    """Reward in [0, 1] assumed of billed answers where none arrives by `default_reward_deadline`; absent: missing stays
+    missing. A reward that arrives later replaces it. Decisions keep the terms of the moment when they were made.
+    """
     learning_frozen: _builtins.bool
     """Set by the server, changed by FreezeLearning: while true, feedback is billed and logged but not learned."""
     etag: _builtins.str
@@ -275,7 +277,7 @@ class Pool(_message.Message):
 
     @_builtins.property
     def default_reward_deadline(self) -> _duration_pb2.Duration:
-        """Time from the decision after which `default_reward` is assumed; absent: the tenant's `hold_ttl`."""
+        """Time from the decision after which `default_reward` is assumed, at most 6 days; given with it, and only with it."""
 
     def __init__(
         self,

@@ -47,6 +47,9 @@ _MEANS = ("reward", "spent USD", "used", "refused")
 _PARTS = {"phases": "phase", "windows": "window", "tenants": "tenant_id"}
 KINDS = [kind.value for kind in WindowKind if kind is not WindowKind.FIXED]
 
+DefaultReward = Annotated[float | None, typer.Option(help="Assumed of answers that get none.", min=0.0, max=1.0)]
+DefaultAfter = Annotated[int | None, typer.Option(help="Requests until --default-reward is assumed.", min=1)]
+
 
 @dataclass(frozen=True, slots=True)
 class _Play:
@@ -81,6 +84,8 @@ def replay(
     reward_delay: Annotated[int | None, typer.Option(help="Requests until a reward comes.", min=0)] = None,
     bill_delay: Annotated[int | None, typer.Option(help="Requests until a bill comes.", min=0)] = None,
     reward_rate: Annotated[float | None, typer.Option(help="Share of rewards that come.", min=0.0, max=1.0)] = None,
+    default_reward: DefaultReward = None,
+    default_reward_after: DefaultAfter = None,
     windows: Annotated[int | None, typer.Option(help="Budget windows in the reported stretch.", min=1)] = None,
     window: Annotated[str | None, typer.Option(help=f"Their kind: {', '.join(KINDS)}.")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Replay only these arms; repeatable.")] = None,
@@ -99,7 +104,8 @@ def replay(
     _one_of(backend, BACKENDS, "--backend")
     kind = None if window is None else WindowKind(_one_of(window, KINDS, "--window"))
     flags = {"reward_delay": reward_delay, "bill_delay": bill_delay, "reward_rate": reward_rate, "windows": windows}
-    changed = {name: value for name, value in {**flags, "window": kind}.items() if value is not None}
+    default = {"default_reward": default_reward, "default_reward_after": default_reward_after}
+    changed = {name: value for name, value in {**flags, **default, "window": kind}.items() if value is not None}
     if holds_decisions(logs[0]):
         _no_scenario(scenario != "stationary" or bool(changed) or bool(arm) or out is not None)
         how = Relive(limit_usd, seeds, jobs, skip_bad, json_file)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bandit_router.adapters.grpc.wire import arm_scores, decision_reason, outcome_kind, timestamp
 from bandit_router.core.codec import decode_decision, decode_outcome
 from bandit_router.core.errors import InvalidRequest
-from bandit_router.core.outcomes import Bill, Billing, Outcome
+from bandit_router.core.outcomes import Bill, Billing, Outcome, RewardSource
 from bandit_router.core.partition import PARTITION_COUNT, partition_tag
 from bandit_router.ports.events import EventEntry, Positions
 from bandit_router.service.route import exact_propensities
@@ -59,6 +59,7 @@ def event(entry: EventEntry) -> events_pb2.Event:
         outcome=outcome_kind(after.kind),
         latency_ms=after.latency_ms,
         metrics=dict(after.metrics),
+        reward_defaulted=after.reward_source is RewardSource.DEFAULT,
     )
 
 
@@ -93,8 +94,9 @@ def _changes(before: Outcome, after: Outcome) -> Iterator[events_pb2.EventChange
         yield _BILLING_CHANGES[after.billing]
     if after.reward is None and before.reward is not None:
         yield events_pb2.EVENT_CHANGE_RETRACTED
-    elif after.reward != before.reward:
-        yield events_pb2.EVENT_CHANGE_REWARDED
+    elif (after.reward, after.reward_source) != (before.reward, before.reward_source):
+        is_default = after.reward_source is RewardSource.DEFAULT
+        yield events_pb2.EVENT_CHANGE_DEFAULTED if is_default else events_pb2.EVENT_CHANGE_REWARDED
     if (after.kind, after.latency_ms, after.metrics) != (before.kind, before.latency_ms, before.metrics):
         yield events_pb2.EVENT_CHANGE_DETAILED
 
@@ -103,7 +105,7 @@ def _is_correction(before: Outcome, after: Outcome) -> bool:
     """Whether a bill or reward that a caller had set was replaced or removed."""
     was_settled = before.billing in (Billing.BILLED, Billing.CANCELLED)
     rebilled = was_settled and (after.billing, after.bill) != (before.billing, before.bill)
-    return rebilled or (before.reward is not None and after.reward != before.reward)
+    return rebilled or (before.reported_reward is not None and after.reward != before.reward)
 
 
 def _booked(outcome: Outcome) -> int | None:

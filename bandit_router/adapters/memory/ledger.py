@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from bandit_router.adapters.memory.deadlines import Deadlines
 from bandit_router.adapters.memory.events import MemoryEventLog
 from bandit_router.core.budget import Account, BudgetEditKind, Charge, check_limit, opening_limit, reached
 from bandit_router.core.budget_policies.protocol import PriceMark
@@ -108,7 +109,8 @@ class MemoryLedger:
         self._tenants: dict[str, _Tenant] = {}
         self._records: dict[_Key, _Stored] = {}
         self._requests: dict[_Key, tuple[str, int]] = {}
-        self._due: list[tuple[int, str, str]] = []
+        self._due = Deadlines()
+        self._defaults = Deadlines()
         self._record_expiry: list[tuple[int, _Key]] = []
         self._request_expiry: list[tuple[int, _Key]] = []
         self._session_expiry: list[tuple[int, _Key]] = []
@@ -183,14 +185,17 @@ class MemoryLedger:
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """See `Ledger.due`."""
-        standing: list[tuple[int, str, str]] = []
-        while self._due and self._due[0][0] <= now_ms and len(standing) < limit:
-            entry = heapq.heappop(self._due)
-            if self._stands(entry):
-                standing.append(entry)
-        for entry in standing:
-            heapq.heappush(self._due, entry)
-        return [DueDecision(tenant_id, decision_id, deadline_ms) for deadline_ms, tenant_id, decision_id in standing]
+        return self._due.due(now_ms, limit)
+
+    async def defaults_due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
+        """See `Ledger.defaults_due`."""
+        return self._defaults.due(now_ms, limit)
+
+    async def drop_default(self, tenant_id: str, decision_id: str, revision: int | None) -> None:
+        """See `Ledger.drop_default`."""
+        stored = self._live((tenant_id, decision_id))
+        if (None if stored is None else stored.record.revision) == revision:
+            self._defaults.put((tenant_id, decision_id), None)
 
     async def budget(self, level: Level) -> BudgetState:
         """See `Ledger.budget`."""
@@ -306,7 +311,7 @@ class MemoryLedger:
         self._records[request.tenant_id, request.decision_id] = _Stored(
             record, paying, request.deadline_ms, request.keep_ms
         )
-        heapq.heappush(self._due, (request.deadline_ms, request.tenant_id, request.decision_id))
+        self._due.put((request.tenant_id, request.decision_id), request.deadline_ms)
         if request.request_id:
             key = (request.tenant_id, request.request_id)
             expires_ms = request.deadline_ms + request.keep_ms
@@ -319,9 +324,12 @@ class MemoryLedger:
         """Store the outcome and append the event."""
         record = stored.record
         stored.record = DecisionRecord(record.decision, commit.after, record.free_nusd, record.revision + 1)
+        key = (commit.tenant_id, commit.decision_id)
+        self._defaults.put(key, commit.default_due_ms)
         if commit.settled:
+            self._due.put(key, None)
             stored.expires_ms = max(stored.deadline_ms, commit.recorded_ms) + stored.keep_ms
-            heapq.heappush(self._record_expiry, (stored.expires_ms, (commit.tenant_id, commit.decision_id)))
+            heapq.heappush(self._record_expiry, (stored.expires_ms, key))
         self._events.append(
             commit.pool_id,
             partition_of(commit.tenant_id),
@@ -348,15 +356,11 @@ class MemoryLedger:
         opened.account = opened.account.change(money_between(commit.was.less(off_nusd), commit.now.less(off_nusd)))
         return opened.state
 
-    def _stands(self, entry: tuple[int, str, str]) -> bool:
-        stored = self._records.get(entry[1:])
-        return stored is not None and stored.expires_ms is None
-
     def _forget_expired(self) -> None:
         """Drop what has outlived its time; each call does a bounded part of the work."""
         now_ms = self._clock.now_ms()
-        if self._due and not self._stands(self._due[0]):
-            heapq.heappop(self._due)
+        self._due.tidy()
+        self._defaults.tidy()
         if self._record_expiry and self._record_expiry[0][0] <= now_ms:
             _, key = heapq.heappop(self._record_expiry)
             if key in self._records and self._live(key) is None:

@@ -14,6 +14,7 @@ so they stand last, behind a space: behind a ':' one tenant's request could be t
     {p07}:request:TENANT REQUEST   string  decision id
     {p07}:edit:TENANT EDIT         string  'GENERATION KIND AMOUNT' of the edit that has this id
     {p07}:due                      zset    'TENANT DECISION' of each hold that stands, by deadline
+    {p07}:defaults                 zset    'TENANT DECISION' of each answer without reward, by when one is to be assumed
     {p07}:recent:TENANT            list    packed contexts, newest first
     {p07}:audit:TENANT             stream  budget edits
     {p07}:events:POOL              stream  joined events
@@ -101,6 +102,11 @@ def edit(tenant_id: str, edit_id: str) -> str:
 def due(partition: int) -> str:
     """Holds that stand, by deadline."""
     return f"{_TAGS[partition]}:due"
+
+
+def defaults(partition: int) -> str:
+    """Answers without a reward that will be assumed, by when it is."""
+    return f"{_TAGS[partition]}:defaults"
 
 
 def recent(tenant_id: str) -> str:

@@ -102,14 +102,17 @@ class RedisLedger:
 
     async def due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
         """See `Ledger.due`."""
-        pages = await self._client.bulk(
-            [
-                plain("ZRANGEBYSCORE", keys.due(partition), "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit)
-                for partition in range(PARTITION_COUNT)
-            ]
-        )
-        found = [_due(*row) for page in pages for row in zip(page[::2], page[1::2], strict=True)]
-        return sorted(found, key=lambda due: due.deadline_ms)[:limit]
+        return await self._due(keys.due, now_ms, limit)
+
+    async def defaults_due(self, now_ms: int, limit: int) -> Sequence[DueDecision]:
+        """See `Ledger.defaults_due`."""
+        return await self._due(keys.defaults, now_ms, limit)
+
+    async def drop_default(self, tenant_id: str, decision_id: str, revision: int | None) -> None:
+        """See `Ledger.drop_default`."""
+        names = [keys.decision(tenant_id, decision_id), keys.defaults(partition_of(tenant_id))]
+        known = "" if revision is None else revision
+        await self._client.call(scripts.DROP_DEFAULT.on(names, known, records.due_member(tenant_id, decision_id)))
 
     async def budget(self, level: Level) -> BudgetState:
         """See `Ledger.budget`."""
@@ -139,6 +142,17 @@ class RedisLedger:
         """See `Ledger.recent_contexts`."""
         [contexts] = await self._client.bulk([plain("LRANGE", keys.recent(tenant_id), 0, RECENT_CONTEXTS - 1)])
         return list(contexts)
+
+    async def _due(self, key_of: Callable[[int], str], now_ms: int, limit: int) -> Sequence[DueDecision]:
+        """The earliest members of the partitions' queues."""
+        pages = await self._client.bulk(
+            [
+                plain("ZRANGEBYSCORE", key_of(partition), "-inf", now_ms, "WITHSCORES", "LIMIT", 0, limit)
+                for partition in range(PARTITION_COUNT)
+            ]
+        )
+        found = [_due(*row) for page in pages for row in zip(page[::2], page[1::2], strict=True)]
+        return sorted(found, key=lambda due: due.deadline_ms)[:limit]
 
     async def _head(self, tenant_id: str, field: str) -> int:
         limit, value = await self._client.call(plain("HMGET", keys.account(tenant_id), "limit", field))
@@ -209,6 +223,7 @@ def _commit_command(commit: OutcomeCommit) -> Command:
         keys.decision(tenant_id, commit.decision_id),
         keys.due(partition),
         keys.events(commit.pool_id, partition),
+        keys.defaults(partition),
     ]
     for charge in commit.charges:
         account_id, window = charge.account_id, charge.window
@@ -221,6 +236,7 @@ def _commit_command(commit: OutcomeCommit) -> Command:
         commit.recorded_ms,
         records.due_member(tenant_id, commit.decision_id),
         *records.booking_args(commit.was, commit.now),
+        records.default_arg(commit.default_was_due_ms, commit.default_due_ms),
     )
 
 

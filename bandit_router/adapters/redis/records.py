@@ -57,8 +57,15 @@ def booking_args(was: Booking, now: Booking) -> list[Argument]:
     return [int(was.stands), int(now.stands), was.spent_nusd, now.spent_nusd, *changes]
 
 
+def default_arg(was_due_ms: int | None, due_ms: int | None) -> Argument:
+    """ARGV 14 of `commit.lua`."""
+    if was_due_ms == due_ms:
+        return ""
+    return "-" if due_ms is None else due_ms
+
+
 def due_member(tenant_id: str, decision_id: str) -> str:
-    """Member of the due queue; neither id contains a space."""
+    """Member of `due` and `defaults`; neither id contains a space."""
     return f"{tenant_id} {decision_id}"
 
 

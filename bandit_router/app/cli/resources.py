@@ -36,6 +36,8 @@ def create_pool(
     baseline: Annotated[str | None, typer.Option(help="Arm of the two shares.")] = None,
     holdout_share: Annotated[float | None, typer.Option(help="Share of calls that it answers for good.")] = None,
     apprentice_share: Annotated[float | None, typer.Option(help="Share that it answers, the policy alongside.")] = None,
+    default_reward: Annotated[float | None, typer.Option(help="Assumed of answers that get no reward.")] = None,
+    default_reward_after: Annotated[float | None, typer.Option(help="Seconds from the decision until then.")] = None,
     feature: Annotated[list[str] | None, typer.Option(help="A structured feature; repeatable.")] = None,
     target: Target = DEFAULT_TARGET,
     json_output: Json = False,
@@ -52,6 +54,8 @@ def create_pool(
         baseline_arm_id=baseline,
         holdout_share=holdout_share,
         apprentice_share=apprentice_share,
+        default_reward=default_reward,
+        default_reward_deadline=None if default_reward_after is None else f"{default_reward_after:.3f}s",
         features=feature,
     )
     with connect(target) as client:

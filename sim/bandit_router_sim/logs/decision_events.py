@@ -18,7 +18,7 @@ import numpy as np
 from bandit_router.core.money import NUSD_PER_USD
 from bandit_router_sim.logs.decisions import DecisionLog
 from bandit_router_sim.logs.errors import BadRow, UnusableLog
-from bandit_router_sim.logs.event_fields import BadField, integer, items, number, text, time_ms
+from bandit_router_sim.logs.event_fields import BadField, flag, integer, items, number, text, time_ms
 from bandit_router_sim.logs.findings import Findings, PathLike, SkippedRows
 from bandit_router_sim.logs.tables import Table, read_table
 
@@ -34,6 +34,7 @@ FIELDS = (
     "decided_at",
     "recorded_at",
     "reward",
+    "reward_defaulted",
     "cost_nusd",
 )
 SUM_TOLERANCE = 1e-6
@@ -42,6 +43,9 @@ BILLED = "EVENT_CHANGE_BILLED"
 CANCELLED = "EVENT_CHANGE_CANCELLED"
 EXPIRED = "EVENT_CHANGE_EXPIRED"
 RETRACTED = "EVENT_CHANGE_RETRACTED"
+DEFAULTED = "EVENT_CHANGE_DEFAULTED"
+UNREPORTED = {EXPIRED, DEFAULTED}
+"""Changes that nobody has reported."""
 
 HAS_PROPENSITIES = "holds the propensity of every arm that could have been chosen"
 SUM_TO_ONE = "propensities are in [0, 1] and sum to 1"
@@ -92,7 +96,8 @@ def read_decision_log(
 ) -> tuple[DecisionLog, SkippedRows]:
     """The decisions in a JSONL, JSON or parquet export of events, in the order in which they were made.
 
-    A cost is one that was billed: NaN where the hold still stands or expired. A reward that was retracted is NaN.
+    A cost is one that was billed: NaN where the hold still stands or expired. A reward that was retracted is NaN, and
+    so is one that was not observed but assumed, as the pool's default.
     Feasible are the arms with a propensity above 0. Events have no session: every label is ''.
     The first bad event raises BadRow; with `skip_bad` such events are left out and counted. UnusableLog is raised
     where no event has propensities: without them nothing can be said of another policy.
@@ -138,7 +143,8 @@ def _event(row: int, fields: dict[str, Any]) -> _Event:
         raise BadField("decision_id", "is text and not empty")
     arms = _arms(fields)
     changes = tuple(str(change) for change in items(fields, "changes"))
-    reward = None if RETRACTED in changes else number(fields, "reward")
+    is_observed = RETRACTED not in changes and not flag(fields, "reward_defaulted")
+    reward = number(fields, "reward") if is_observed else None
     if reward is not None and not 0.0 <= reward <= 1.0:
         raise BadField("reward", IS_REWARD)
     cost_nusd = integer(fields, "cost_nusd")
@@ -232,7 +238,8 @@ def _joined(history: list[_Event]) -> _Joined:
             billed = False
         if BILLED in event.changes or CANCELLED in event.changes:
             billed = True
-        if set(event.changes) != {EXPIRED} and event.recorded_ms is not None:
+        is_unreported = bool(event.changes) and UNREPORTED.issuperset(event.changes)
+        if not is_unreported and event.recorded_ms is not None:
             observed_ms = event.recorded_ms
     return _Joined(last=history[-1], billed=billed, observed_ms=observed_ms)
 

@@ -32,6 +32,14 @@ def text(fields: Fields, field: str) -> str:
     raise BadField(field, "is text")
 
 
+def flag(fields: Fields, field: str) -> bool:
+    """The bool; False if absent."""
+    value = fields.get(field)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise BadField(field, "is true or false")
+
+
 def number(fields: Fields, field: str) -> float | None:
     """The double; None if absent."""
     value = fields.get(field)

@@ -96,6 +96,8 @@ class Replay:
         await self._send(self._reports, number)
         await self._send(self._late_reports, number)
         if number % self._setting.fold_every == 0:
+            if self._setting.scenario.default_reward is not None:
+                await self._stage.services.defaults.assume()
             await self._stage.services.learner.step(POOL_ID)
 
     async def _route(self, number: int, row: int) -> RouteReply | None:

@@ -85,7 +85,8 @@ class Scenario:
     `traffic`: per phase, patterns of the log's sources whose requests come in it (`bbh/*`); the others come throughout.
     `windows`: budget windows of kind `window` in the reported stretch, equally long. `declare_demand`: tenants state
     their calls per window; otherwise these are forecast. Rewards come `reward_delay` requests late and only with
-    probability `reward_rate`; bills come `bill_delay` requests late.
+    probability `reward_rate`; bills come `bill_delay` requests late. The pool assumes `default_reward` of answers that
+    have no reward `default_reward_after` requests after the decision, in time that passes evenly within a window.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
@@ -100,6 +101,8 @@ class Scenario:
     reward_delay: int = 0
     bill_delay: int = 0
     reward_rate: float = 1.0
+    default_reward: float | None = None
+    default_reward_after: int = 0
 
     def __post_init__(self) -> None:
         for index, change in enumerate(self.changes):
@@ -110,6 +113,11 @@ class Scenario:
         _require(self.reward_delay >= 0, "reward_delay", "must not be negative")
         _require(self.bill_delay >= 0, "bill_delay", "must not be negative")
         _require(0.0 <= self.reward_rate <= 1.0, "reward_rate", "must be in 0..1")
+        default = self.default_reward
+        _require(default is None or 0.0 <= default <= 1.0, "default_reward", "must be in 0..1")
+        is_given = "must be at least 1 with default_reward, and is only given with it"
+        _require((default is None) == (self.default_reward_after == 0), "default_reward_after", is_given)
+        _require(self.default_reward_after >= 0, "default_reward_after", "must not be negative")
         _require(all(self.traffic), "traffic", "every phase needs a pattern of sources")
 
 

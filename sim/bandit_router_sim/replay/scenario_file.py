@@ -12,6 +12,8 @@ tenants:
 windows: 4
 window: day
 reward_delay: 300
+default_reward: 0.0
+default_reward_after: 1000
 """
 
 from __future__ import annotations

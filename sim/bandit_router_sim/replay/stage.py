@@ -14,10 +14,11 @@ from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.learning import LEASE_MS
 from bandit_router.service.retention import Retention
+from bandit_router.service.rules import MAX_DEFAULT_DEADLINE_S
 from bandit_router_sim.replay.course import LEARNING, Course
 from bandit_router_sim.replay.quiet import QuietObserver
 from bandit_router_sim.replay.recorded import Recorded
-from bandit_router_sim.replay.scenario import ArmChange, Change, PriceChange, QualityChange, initial_arms
+from bandit_router_sim.replay.scenario import ArmChange, Change, PriceChange, QualityChange, ScenarioError, initial_arms
 from bandit_router_sim.replay.setting import Material, Setting
 
 POOL_ID = "replay"
@@ -48,24 +49,15 @@ class Stage:
 
     async def set_up(self) -> None:
         """Pool, arms and tenants as they are before the first request."""
-        policy, admin = self._setting.policy, self.services.admin
         await self.services.start()
-        pool = Pool(
-            pool_id=POOL_ID,
-            encoder_id=f"vector:{self._material.embeddings.shape[1]}",
-            dimension=policy.dimension,
-            learner=policy.learner,
-            exploration=policy.exploration,
-            seed=self._setting.seed,
-        )
-        await admin.create_pool(pool, dry_run=False)
+        window = LEARNING if self._course.learning else 0
+        self._between_s = self._time_between(window)
+        await self.services.admin.create_pool(self._pool(), dry_run=False)
         requests = len(self._course.rows) - self._course.learning
         for arm_id in initial_arms(self._setting.scenario, self._material.log.arm_ids, requests=requests):
             await self._put(self.recorded.arm(arm_id))
-        window = LEARNING if self._course.learning else 0
         for index in range(len(self._setting.scenario.tenants)):
-            await admin.create_tenant(self._tenant(index, window), dry_run=False)
-        self._between_s = self._time_between(window)
+            await self.services.admin.create_tenant(self._tenant(index, window), dry_run=False)
 
     async def open_window(self, window: int) -> None:
         """Go on to the next budget window. The first reported one sets the limit that they all open with."""
@@ -80,6 +72,8 @@ class Stage:
                 )
             await self.services.admin.update_tenant(tenant, etag="", dry_run=False)
         self._between_s = self._time_between(window)
+        if self._setting.scenario.default_reward is not None:
+            await self.services.admin.update_pool(self._pool(), etag="", dry_run=False)
 
     def pass_time(self) -> None:
         """The time between two requests."""
@@ -106,6 +100,23 @@ class Stage:
 
     async def _put(self, arm: Arm) -> None:
         await self.services.admin.put_arm(POOL_ID, arm, etag="", dry_run=False)
+
+    def _pool(self) -> Pool:
+        """The pool as it is configured at the present pace of requests. Raises ScenarioError."""
+        policy, scenario = self._setting.policy, self._setting.scenario
+        deadline_s = scenario.default_reward_after * self._between_s
+        if deadline_s > MAX_DEFAULT_DEADLINE_S:
+            raise ScenarioError(f"default_reward_after: takes more than {MAX_DEFAULT_DEADLINE_S:g} s at this pace")
+        return Pool(
+            pool_id=POOL_ID,
+            encoder_id=f"vector:{self._material.embeddings.shape[1]}",
+            dimension=policy.dimension,
+            learner=policy.learner,
+            exploration=policy.exploration,
+            seed=self._setting.seed,
+            default_reward=scenario.default_reward,
+            default_reward_deadline_s=deadline_s,
+        )
 
     def _tenant(self, index: int, window: int) -> Tenant:
         """The tenant as it is configured during a window."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from bandit_router.core.decision import Decision
-from bandit_router.core.outcomes import Bill, Billing, FeedbackStatus, Outcome, OutcomeKind
+from bandit_router.core.outcomes import Bill, Billing, FeedbackStatus, Outcome, OutcomeKind, RewardSource
 from bandit_router.service.messages import FeedbackRequest, Usage
 
 _ENDED = (OutcomeKind.FAILED, OutcomeKind.CANCELLED)
@@ -32,11 +32,12 @@ def after_feedback(before: Outcome, request: FeedbackRequest, decision: Decision
             after = _billed(after, request.usage, decision)
     if request.retract:
         verdicts.append(FeedbackStatus.DUPLICATE if before.reward is None else FeedbackStatus.CORRECTED)
-        after = replace(after, reward=None)
+        if before.reward is not None:
+            after = replace(after, reward=None, reward_source=RewardSource.WITHDRAWN)
     elif request.reward is not None:
         verdicts.append(_slot(is_set=before.reward is not None, request=request))
         if verdicts[-1] is not FeedbackStatus.DUPLICATE:
-            after = replace(after, reward=request.reward)
+            after = replace(after, reward=request.reward, reward_source=RewardSource.CALLER)
     detailed = _detailed(after, request)
     if detailed != after:
         verdicts.append(FeedbackStatus.APPLIED)

@@ -15,6 +15,7 @@ from bandit_router.core.outcomes import (
     MoneyChange,
     Outcome,
     OutcomeKind,
+    RewardSource,
     apply_feedback,
     expire,
     money_between,
@@ -194,11 +195,11 @@ def test_expiry_touches_standing_holds_only(before: Outcome) -> None:
 @given(fresh_outcomes, steps, rewards)
 def test_a_retracted_reward_leaves_no_trace(start: Outcome, path: list[Feedback | str], reward: float) -> None:
     before, _ = walk(start, path)
-    unrewarded = replace(before, reward=None)
+    unrewarded = replace(before, reward=None, reward_source=RewardSource.CALLER)
     rewarded = apply_feedback(unrewarded, Feedback(reward=reward)).outcome
     retraction = apply_feedback(rewarded, Feedback(retract=True))
     assert retraction.status is CORRECTED
-    assert retraction.outcome == unrewarded
+    assert retraction.outcome == replace(unrewarded, reward_source=RewardSource.WITHDRAWN)
 
 
 @PROPERTY

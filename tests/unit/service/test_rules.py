@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,13 @@ def complaints(check: Callable[..., None], *resources: Any) -> list[str]:
         ({"holdout_share": 0.4, "apprentice_share": 0.6, "baseline_arm_id": "small"}, None),
         ({"holdout_share": 0.5, "apprentice_share": 0.6, "baseline_arm_id": "small"}, "pool.holdout_share"),
         ({"apprentice_share": -0.1, "baseline_arm_id": "small"}, "pool.apprentice_share"),
-        ({"default_reward": 0.5}, "pool.default_reward"),
+        ({"default_reward": 0.0, "default_reward_deadline_s": 0.5}, None),
+        ({"default_reward": 1.0, "default_reward_deadline_s": 6 * 86_400.0}, None),
+        ({"default_reward_deadline_s": 60.0}, "pool.default_reward_deadline"),
+        ({"default_reward": 0.5, "default_reward_deadline_s": -1.0}, "pool.default_reward_deadline"),
+        ({"default_reward": 0.5, "default_reward_deadline_s": 6 * 86_400.0 + 1.0}, "pool.default_reward_deadline"),
+        ({"default_reward": 1.5, "default_reward_deadline_s": 60.0}, "pool.default_reward"),
+        ({"default_reward": math.nan, "default_reward_deadline_s": 60.0}, "pool.default_reward"),
     ],
 )
 def test_rules_of_a_pool(fields: dict[str, Any], field: str | None) -> None:

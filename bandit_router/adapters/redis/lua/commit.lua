@@ -1,9 +1,9 @@
 -- Make a transition of a decision's outcome durable: outcome, money and event together, if nobody was faster.
--- KEYS  1 decision  2 due  3 event stream  then of each charge the account, the window, and the window
+-- KEYS  1 decision  2 due  3 event stream  4 defaults  then of each charge the account, the window, and the window
 --       as the first schema named it
 -- ARGV  1 revision that was read  2 outcome before  3 outcome after  4 recorded at  5 member of due
 --       6-9 '1' if the hold stood, '1' if it stands, spent before, spent after  10-13 change of held, spent, over,
---       inflight where no reset has come between
+--       inflight where no reset has come between  14 when a default reward is to be assumed, '-': no longer, '': as before
 -- Returns  nil                               the record is gone or at another revision
 --          {}                                done, but the tenant's account is closed: no money was moved in it
 --          {fields of the tenant's window after}
@@ -15,6 +15,12 @@ redis.call('HSET', KEYS[1], 'o', ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
 local stood = ARGV[6] == '1'
 redis.call('XADD', KEYS[3], '*', 'd', record[2], 'b', ARGV[2], 'a', ARGV[3], 'f', record[3], 't', ARGV[4])
+
+if ARGV[14] == '-' then
+  redis.call('ZREM', KEYS[4], ARGV[5])
+elseif ARGV[14] ~= '' then
+  redis.call('ZADD', KEYS[4], ARGV[14], ARGV[5])
+end
 
 -- What an outcome counts for once a reset has written off part of its cost: see core.outcomes.Booking.less. Costs that
 -- a reset could write off are at most 2^53; without one, the changes are kept in 64 bits.
@@ -39,8 +45,8 @@ local function paid_from(index)
 end
 
 local paid = {}
-for index = 1, (#KEYS - 3) / 3 do
-  local account, key, old = KEYS[1 + 3 * index], KEYS[2 + 3 * index], KEYS[3 + 3 * index]
+for index = 1, (#KEYS - 4) / 3 do
+  local account, key, old = KEYS[2 + 3 * index], KEYS[3 + 3 * index], KEYS[4 + 3 * index]
   local head = redis.call('HMGET', account, 'epoch', 'resets')
   local window = redis.call('HMGET', key, 'epoch', 'reset', 'opening')
   if window[1] ~= head[1] then key, window = old, redis.call('HMGET', old, 'epoch', 'reset', 'opening') end

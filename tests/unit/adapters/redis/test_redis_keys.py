@@ -8,11 +8,12 @@ from importlib.resources import files
 import pytest
 from redis.crc import key_slot
 
-from bandit_router.adapters.redis import keys, records
+from bandit_router.adapters.redis import keys, records, scripts
 from bandit_router.adapters.redis import ledger as redis_ledger
 from bandit_router.core.budget import BudgetEditKind, Charge
 from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.outcomes import Booking
+from bandit_router.core.partition import partition_of
 from bandit_router.core.resources import WindowKind
 from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import BudgetEdit, HoldRequest, Level, OutcomeCommit
@@ -45,6 +46,12 @@ def test_a_hold_of_a_tenant_and_its_organisation_touches_one_slot():
     levels = (Level("acme/search", WINDOW), Level("acme", WINDOW))
     request = HoldRequest("acme/search", "d1", "r1", levels, 1, 1, 1, 1, 1, b"", b"", b"", PriceMark(1.0, 0, 0))
     assert len(slots(script_keys(redis_ledger._hold_command(request, ["day:0", "day:-5"])))) == 1
+
+
+@pytest.mark.parametrize("tenant_id", TENANTS)
+def test_a_decision_dropped_from_those_with_defaults_touches_one_slot(tenant_id):
+    names = [keys.decision(tenant_id, "d1"), keys.defaults(partition_of(tenant_id))]
+    assert len(slots(script_keys(scripts.DROP_DEFAULT.on(names, "", "member")))) == 1
 
 
 @pytest.mark.parametrize("tenant_id", TENANTS)

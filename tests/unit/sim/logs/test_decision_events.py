@@ -27,6 +27,7 @@ CHANGES = {
     "expire": events_pb2.EVENT_CHANGE_EXPIRED,
     "reward": events_pb2.EVENT_CHANGE_REWARDED,
     "retract": events_pb2.EVENT_CHANGE_RETRACTED,
+    "default": events_pb2.EVENT_CHANGE_DEFAULTED,
 }
 
 
@@ -101,11 +102,18 @@ class Outcome:
     """What a decision's feedback amounts to, applied one at a time."""
 
     reward: float | None = None
+    defaulted: bool = False
     cost_nusd: int | None = None
     billed: bool = False
 
+    @property
+    def observed(self) -> float | None:
+        return None if self.defaulted else self.reward
+
     def apply(self, change: str, value: int) -> None:
-        if change == "reward":
+        if change in ("reward", "default", "retract"):
+            self.defaulted = change == "default"
+        if change in ("reward", "default"):
             self.reward = value / 10
         elif change == "retract":
             self.reward = None
@@ -129,17 +137,18 @@ def test_the_latest_state_of_a_decision_wins_in_whatever_order_the_file_is(steps
         outcome = outcomes[decision]
         outcome.apply(change, value)
         state = {"reward": outcome.reward, "cost_nusd": outcome.cost_nusd}
-        known = {key: value for key, value in state.items() if value is not None}
+        known: dict[str, Any] = {key: value for key, value in state.items() if value is not None}
+        known["reward_defaulted"] = outcome.defaulted
         decided = timestamp(START_MS + decision)
         rows.append(event(f"d{decision}", changes=(change,), at=100 + at, decided_at=decided, **known))
-        if change != "expire":
+        if change not in ("expire", "default"):
             observed[decision] = START_MS + 100 + at
     order.shuffle(rows)
     log = read([*rows, rows[0]])
     seen = sorted({decision for decision, _, _ in steps})
     assert log.decision_ids == tuple(f"d{decision}" for decision in seen)
     costs = [outcomes[d].cost_nusd if outcomes[d].billed else None for d in seen]
-    np.testing.assert_array_equal(log.rewards, np.asarray([outcomes[d].reward for d in seen], dtype=float))
+    np.testing.assert_array_equal(log.rewards, np.asarray([outcomes[d].observed for d in seen], dtype=float))
     np.testing.assert_allclose(log.costs_usd, np.asarray(costs, dtype=float) / 1e9)
     assert log.observed_ms.tolist() == [observed[d] for d in seen]
 
@@ -191,6 +200,7 @@ VIOLATIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"decided_at": "yesterday"}, "decided_at", "is a time as in RFC 3339"),
     ({"decision_id": ""}, "decision_id", "is text and not empty"),
     ({"decision_id": 7}, "decision_id", "is text"),
+    ({"reward_defaulted": "no"}, "reward_defaulted", "is true or false"),
     ({"changes": "EVENT_CHANGE_BILLED"}, "changes", "is a list"),
 ]
 

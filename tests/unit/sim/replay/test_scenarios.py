@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bandit_router.core.money import NUSD_PER_USD
+from bandit_router.core.pool_codec import decode_pool_state
 from bandit_router.core.resources import WindowKind
 from bandit_router.service.messages import RouteReply, RouteRequest
 from bandit_router_sim.replay.engine import Replay
@@ -311,3 +312,56 @@ def test_shares_and_request_numbers_of_one_arm_are_put_in_order_of_time(material
     result = play(material, ArmChange(100, "large", "add"), ArmChange(0.25, "large", "remove"), learn_share=0.0)
     assert LARGE in chosen_in(result, 0)
     assert LARGE not in chosen_in(result, 1)
+
+
+def test_a_default_is_learned_of_answers_that_get_no_reward(material: Material) -> None:
+    async def steps(**fields: Any) -> tuple[int, float]:
+        replay = stepping(material, Scenario(**fields))
+        await replay.begin()
+        await replay.advance(COUNT)
+        state = await replay.services.store.snapshots.load("replay", -1)
+        assert state is not None
+        arms = decode_pool_state(state.state).arms.values()
+        rewards = sum(arm.reward.count for arm in arms)
+        return rewards, sum(float(arm.reward.moment[0]) for arm in arms) / max(1, rewards)
+
+    assert run(steps(reward_rate=0.0)) == (0, 0.0)
+    rewards, mean = run(steps(reward_rate=0.0, default_reward=0.25, default_reward_after=40))
+    assert COUNT - 40 - 2 * 16 < rewards <= COUNT - 40
+    assert mean == pytest.approx(0.25)
+
+
+def test_rewards_that_come_after_the_default_take_its_place(material: Material) -> None:
+    async def steps(after: int) -> list[float]:
+        scenario = Scenario(reward_delay=60, default_reward=0.0, default_reward_after=after)
+        replay = stepping(material, scenario)
+        result = await replay.run()
+        await replay.services.learner.step("replay")
+        state = await replay.services.store.snapshots.load("replay", -1)
+        assert state is not None
+        total = sum(float(arm.reward.moment[0]) for arm in decode_pool_state(state.state).arms.values())
+        return [total, float(result.trace.rewards.sum())]
+
+    for after in (30, 90):
+        learned, earned = run(steps(after))
+        assert learned == pytest.approx(earned)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"default_reward": 0.5},
+        {"default_reward_after": 5},
+        {"default_reward": 1.5, "default_reward_after": 5},
+        {"default_reward": 0.5, "default_reward_after": -5},
+    ],
+)
+def test_a_default_needs_both_a_reward_and_a_time(fields: dict[str, Any]) -> None:
+    with pytest.raises(ScenarioError, match="default_reward"):
+        Scenario(**fields)
+
+
+def test_a_default_that_decisions_would_not_live_to_see_is_refused(material: Material) -> None:
+    slow = {"window": WindowKind.MONTH, "declare_demand": False}
+    with pytest.raises(ScenarioError, match="default_reward_after"):
+        play(material, default_reward=0.5, default_reward_after=200, **slow)
