@@ -68,13 +68,16 @@ SERVICE_CONFIG = {
 """CANCELLED is what a server that stops answers to calls it has not begun. Admin calls are not repeated: a grant is not
 idempotent."""
 
+CONNECT_TIMEOUT_MS = 5_000
+"""How long one attempt to connect may take, handshakes included: a far or busy server needs more than a moment."""
+
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_MS),  # not a wait: the least that an attempt is given
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
 

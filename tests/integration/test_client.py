@@ -29,6 +29,8 @@ from tests.integration.conftest import fill
 
 MADE_LONG_AGO = "p14-018b76daa800-gvlneajblkg6wcxfsa4657prqy"
 
+SLOW_GREETING_S = 0.5
+
 
 @pytest.fixture
 def dead_address() -> Iterator[str]:
@@ -165,6 +167,17 @@ def test_a_router_that_hangs_is_given_up_at_the_deadline(tmp_path: Path) -> None
                 assert hasty.route(query="hello").is_fallback
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
+
+
+def test_a_router_that_takes_long_to_greet_is_waited_for(server: ServerProcess) -> None:
+    server.process.send_signal(signal.SIGSTOP)
+    resumption = threading.Timer(SLOW_GREETING_S, server.process.send_signal, [signal.SIGCONT])
+    resumption.start()
+    try:
+        with server.client(tenant_id="acme") as client:
+            assert client.route(query="q", prompt_tokens=10).decision_id
+    finally:
+        resumption.join()
 
 
 def test_calls_survive_a_restart_of_the_router(tmp_path: Path) -> None:

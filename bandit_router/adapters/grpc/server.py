@@ -29,6 +29,13 @@ MAX_CONCURRENT_CALLS = 10_000
 
 KEEPALIVE_MS = 30_000
 MIN_PING_INTERVAL_MS = 10_000
+MAX_PENDING_CALLS = 8192
+"""Calls that may wait to be begun before new ones are cancelled at random; gRPC's own thousand is one client's burst.
+Twice as many and all are."""
+
+MAX_PENDING_S = 3600
+"""How long a call may wait to be begun. Its caller says how long it waits; gRPC's own 30 s would cut that short."""
+
 READINESS_INTERVAL_S = 0.5
 DRAIN_S = 30.0
 """How long calls under way may take to finish when the server stops; then they are cancelled."""
@@ -44,6 +51,9 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
+    ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
+    ("grpc.server_max_unrequested_time_in_server", MAX_PENDING_S),
 )
 
 
