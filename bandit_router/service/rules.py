@@ -172,7 +172,7 @@ def _check_default(found: Violations, pool: Pool) -> None:
         "must be given with default_reward, and only with it",
     )
     found.require(
-        reward is None or 0.0 < deadline_s <= MAX_DEFAULT_DEADLINE_S,
+        reward is None or deadline_s == 0.0 or 0.0 < deadline_s <= MAX_DEFAULT_DEADLINE_S,
         "pool.default_reward_deadline",
         f"must be positive and at most {MAX_DEFAULT_DEADLINE_S:g} s, got {deadline_s:g} s",
     )

@@ -176,6 +176,29 @@ def sweep_too_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryLedger, "due", lambda self, now_ms, limit: original(self, now_ms + 10_000, limit))
 
 
+def assume_too_early(patch: pytest.MonkeyPatch) -> None:
+    """Default rewards are assumed before their time."""
+    original = MemoryLedger.defaults_due
+    patch.setattr(MemoryLedger, "defaults_due", lambda self, now_ms, limit: original(self, now_ms + 10_000, limit))
+
+
+def take_defaults_for_reports(patch: pytest.MonkeyPatch) -> None:
+    """A reward that comes after the default is a duplicate."""
+    patch.setattr(outcomes.Outcome, "reported_reward", property(lambda self: self.reward))
+
+
+def forget_who_waits(patch: pytest.MonkeyPatch) -> None:
+    """Nobody takes note of answers that a default will have to be assumed of."""
+    original = MemoryLedger.commit
+
+    async def commit(self: MemoryLedger, asked: OutcomeCommit) -> BudgetState | None:
+        found = await original(self, asked)
+        await self.drop_default(asked.tenant_id, asked.decision_id, asked.revision + 1)
+        return found
+
+    patch.setattr(MemoryLedger, "commit", commit)
+
+
 def learn_on_top(patch: pytest.MonkeyPatch) -> None:
     """A corrected reward is learned beside the one it replaces."""
 
@@ -250,6 +273,9 @@ PLANTED: tuple[Planted, ...] = (
     alert_at_every_hold,
     grant_again,
     sweep_too_early,
+    assume_too_early,
+    take_defaults_for_reports,
+    forget_who_waits,
     learn_on_top,
     let_superseded_learners_write,
     call_corrections_news,

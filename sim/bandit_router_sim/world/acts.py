@@ -12,11 +12,12 @@ from bandit_router.service.messages import FeedbackRequest, RouteRequest
 
 
 class ActKind(Enum):
-    """Kinds of acts. Only FEEDBACK and SWEEP may end a hold."""
+    """Kinds of acts. Only FEEDBACK and SWEEP may end a hold, only FEEDBACK and ASSUME touch a reward."""
 
     ROUTE = "route"
     FEEDBACK = "feedback"
     SWEEP = "sweep"
+    ASSUME = "assume"
     LEARN = "learn"
     REFRESH = "refresh"
     ADMIN = "admin"

@@ -35,12 +35,15 @@ def after_feedback(before: Outcome, request: FeedbackRequest, decision: Decision
         if before.reward is not None:
             after = replace(after, reward=None, reward_source=RewardSource.WITHDRAWN)
     elif request.reward is not None:
-        verdicts.append(_slot(is_set=before.reward is not None, request=request))
+        is_set = before.reward is not None and before.reward_source is RewardSource.CALLER
+        verdicts.append(_slot(is_set=is_set, request=request))
         if verdicts[-1] is not FeedbackStatus.DUPLICATE:
             after = replace(after, reward=request.reward, reward_source=RewardSource.CALLER)
     detailed = _detailed(after, request)
     if detailed != after:
         verdicts.append(FeedbackStatus.APPLIED)
+    if detailed.reward_source is RewardSource.DEFAULT and not _is_answer(detailed):
+        detailed = replace(detailed, reward=None, reward_source=RewardSource.CALLER)
     status = _strongest(verdicts)
     if status is FeedbackStatus.DUPLICATE:
         return before, status
@@ -51,6 +54,19 @@ def after_feedback(before: Outcome, request: FeedbackRequest, decision: Decision
 def after_deadline(before: Outcome) -> Outcome:
     """The outcome once a standing hold has expired."""
     return _booked(before, Billing.EXPIRED, None, before.hold_nusd if before.expiry_charges else 0)
+
+
+def after_silence(before: Outcome, decision: Decision) -> Outcome:
+    """The outcome once the pool's default has been assumed."""
+    assert decision.default_reward is not None
+    return replace(before, reward=decision.default_reward.reward, reward_source=RewardSource.DEFAULT)
+
+
+def default_due_ms(outcome: Outcome, decision: Decision) -> int | None:
+    """When a default must be assumed of this outcome; None: never. Nobody has said anything of an answer's reward."""
+    if decision.default_reward is None or outcome.reward is not None or not _is_answer(outcome):
+        return None
+    return None if outcome.reward_source is RewardSource.WITHDRAWN else decision.default_reward.due_ms
 
 
 def bill_of(usage: Usage, decision: Decision) -> Bill:
@@ -67,6 +83,10 @@ def bill_of(usage: Usage, decision: Decision) -> Bill:
         )
         cost_nusd = -(-exact.numerator // exact.denominator)
     return Bill(cost_nusd, usage.input_tokens, usage.output_tokens, usage.cached_input_tokens)
+
+
+def _is_answer(outcome: Outcome) -> bool:
+    return outcome.billing is Billing.BILLED and outcome.kind not in _ENDED
 
 
 def _slot(*, is_set: bool, request: FeedbackRequest) -> FeedbackStatus:

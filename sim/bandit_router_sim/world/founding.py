@@ -23,6 +23,8 @@ _STARTS_MS = (
 )
 _ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
 _KINDS = {WindowKind.FIXED: 2.0, WindowKind.HOUR: 3.0, WindowKind.DAY: 2.0, WindowKind.WEEK: 0.5, WindowKind.MONTH: 1.0}
+_LEARNERS = ("hierarchical", "linucb:alpha=0.5,level=0.5", "linucb:alpha=0,ridge=0.1", "dlinucb:gamma=0.9")
+_DEFAULTS_AFTER_S = (1.0, 20.0, 900.0, 200_000.0)
 _TTLS_S = (2.0, 30.0, 600.0, 86_400.0)
 
 
@@ -32,15 +34,20 @@ def start_ms(dice: Dice) -> int:
 
 
 def make_pool(dice: Dice, pool_id: str) -> Pool:
-    """A pool of callers' vectors."""
+    """A pool of callers' vectors; every other one says what a missing reward is."""
+    default = dice.pick((None, None, 0.0, 0.5))
     return Pool(
         pool_id=pool_id,
         encoder_id=ENCODER_ID,
         dimension=dice.between(1, EMBEDDING_LENGTH),
-        learner=dice.pick(("hierarchical", "linucb:alpha=0.5,level=0.5", "linucb:alpha=0,ridge=0.1")),
+        learner=dice.pick(
+            ("hierarchical", "linucb:alpha=0.5,level=0.5", "linucb:alpha=0,ridge=0.1", "dlinucb:gamma=0.9")
+        ),
         exploration=dice.pick(("igw", "igw:tau=3", "igw:tau=30")),
         seed=dice.between(-(2**40), 2**40),
         features=dice.pick(((), ("urgent",), ("urgent", "depth"))),
+        default_reward=default,
+        default_reward_deadline_s=0.0 if default is None else dice.pick(_DEFAULTS_AFTER_S),
     )
 
 

@@ -65,6 +65,7 @@ class Operators:
             ActKind.REFRESH: services.refresh,
             ActKind.LEARN: services.learner.step_all,
             ActKind.SWEEP: services.sweeper.sweep,
+            ActKind.ASSUME: services.defaults.assume,
         }
         replica.busy.append(kind.value)
         act = self._stage.begin(kind, "", replica)

@@ -13,6 +13,7 @@ from bandit_router.ports.ledger import AuditEntry
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router_sim.world.acts import Act, ActKind
 from bandit_router_sim.world.clients import Clients
+from bandit_router_sim.world.expectations import default_due_ms
 from bandit_router_sim.world.failure import Violation
 from bandit_router_sim.world.network import at_once
 from bandit_router_sim.world.operators import Operators
@@ -38,6 +39,7 @@ class Rest:
         self._check_directories()
         self._ask_again()
         self._expire_all()
+        self._assume_all()
         self._learn_all()
         self._everywhere(ActKind.REFRESH)
         self._check_learned()
@@ -100,6 +102,21 @@ class Rest:
                 account = period.account()
                 if account.held_nusd or account.in_flight_nusd:
                     raise Violation(f"{tenant_id}, window {name}, is at rest with {account}")
+
+    def _assume_all(self) -> None:
+        """Past their time, no answer lacks the reward that its pool assumes."""
+        entries, clock = self._stage.watch.books.entries.values(), self._stage.clock
+
+        def lacking() -> list[int]:
+            found = [default_due_ms(e.outcome, e.decision) for e in entries if e.is_kept(clock.now_ms())]
+            return [due_ms for due_ms in found if due_ms is not None]
+
+        clock.jump(max(0.0, (max(lacking(), default=0) - clock.now_ms()) / 1000))
+        for _ in range(_MAX_SWEEPS):
+            self._everywhere(ActKind.ASSUME)
+            if not lacking():
+                return
+        raise Violation(f"{len(lacking())} answers still lack a reward after {_MAX_SWEEPS} looks")
 
     def _learn_all(self) -> None:
         """Past the last lease, any learner finishes."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bandit_router.core.budget import Charge
-from bandit_router.core.decision import Decision, Reason
+from bandit_router.core.decision import Decision, DefaultReward, Reason
 from bandit_router.core.errors import NoFeasibleArm, ResourceNotFound
 from bandit_router.core.outcomes import Outcome
 from bandit_router.core.resources import Arm, ExpiryPolicy, HoldPolicy, Pool, Tenant
@@ -76,12 +76,22 @@ class Views:
         session_id = request.session.session_id
         if not any(_suits(t, decision, outcome) and _is_paid_by(decision, t, p, session_id) for t, p in pairs):
             raise Violation(f"{decision.decision_id} does not follow any state of its tenant since version {oldest}")
+        self._check_default(decision)
         arms = self.arms(tenants[0], oldest)
         quoted = {quote.arm_id: quote.excluded_because for quote in decision.quotes}
         self._check_exclusions(arms, quoted, request, f"{decision.decision_id} since version {oldest}")
         chosen = [arm for arm in arms[decision.arm_id] if arm is not None]
         if not any(arm.prices == decision.prices and arm.enabled and not arm.draining for arm in chosen):
             raise Violation(f"{decision.decision_id}: arm {decision.arm_id} was not so since version {oldest}")
+
+    def _check_default(self, decision: Decision) -> None:
+        """Its terms are the pool's, which never change here."""
+        pool = self.history[Kind.POOL, decision.pool_id][0][1]
+        assert isinstance(pool, Pool)
+        due_ms = decision.decided_ms + int(pool.default_reward_deadline_s * 1000)
+        expected = None if pool.default_reward is None else DefaultReward(pool.default_reward, due_ms)
+        if decision.default_reward != expected:
+            raise Violation(f"{decision.decision_id} is to assume {decision.default_reward}, its pool {expected}")
 
     def _parents(self, tenant: Tenant, oldest: int) -> list[Tenant | None]:
         """All that the tenant's parent has been since; it was there before its tenant."""

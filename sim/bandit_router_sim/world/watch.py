@@ -32,7 +32,7 @@ from bandit_router.ports.snapshots import Snapshot
 from bandit_router_sim.world.acts import ActKind
 from bandit_router_sim.world.books import MAX_LIMIT_NUSD, Books, Entry, Period, Purse
 from bandit_router_sim.world.draws import check_decision
-from bandit_router_sim.world.expectations import after_deadline, after_feedback
+from bandit_router_sim.world.expectations import after_deadline, after_feedback, after_silence, default_due_ms
 from bandit_router_sim.world.failure import Trace, Violation
 from bandit_router_sim.world.leases import Leases
 from bandit_router_sim.world.lessons import Lessons
@@ -54,6 +54,8 @@ class Watch:
             "ledger.commit": self._commit,
             "ledger.read": self._read,
             "ledger.due": self._due,
+            "ledger.defaults_due": self._defaults_due,
+            "ledger.drop_default": self._drop_default,
             "ledger.budget": self._budget,
             "ledger.edit_budget": self._edit,
             "ledger.base_limit": self._base_limit,
@@ -196,6 +198,9 @@ class Watch:
             raise Violation(f"commit of {told} was taken, though the record is at revision {entry.revision}")
         after = decode_outcome(commit.after)
         self._check_transition(effect, entry, after)
+        deadlines = tuple(default_due_ms(outcome, entry.decision) for outcome in (entry.outcome, after))
+        if deadlines != (commit.default_was_due_ms, commit.default_due_ms):
+            raise Violation(f"commit of {told} says {commit}, its default was and is due {deadlines}")
         if entry.stands and after.billing is not Billing.HELD:
             entry.settled_ms = commit.recorded_ms
         if commit.charges != tuple(level.charge for level in entry.levels):
@@ -207,12 +212,14 @@ class Watch:
         return f"{told}: {after.billing.name} cost {after.cost_nusd} reward {after.reward}"
 
     def _check_transition(self, effect: Effect, entry: Entry, after: Outcome) -> None:
-        """Only a report, or a sweeper after the deadline, changes an outcome; and exactly as the rules say."""
+        """Only a report, or what is done after a deadline, changes an outcome; and exactly as the rules say."""
         act, before = effect.act, entry.outcome
         if act.kind is ActKind.FEEDBACK and act.feedback is not None:
             expected, _ = after_feedback(before, act.feedback, entry.decision)
         elif act.kind is ActKind.SWEEP and entry.stands and entry.deadline_ms <= self._clock.now_ms():
             expected = after_deadline(before)
+        elif act.kind is ActKind.ASSUME and self._owes_default(entry):
+            expected = after_silence(before, entry.decision)
         else:
             raise Violation(f"{act.name} changed {entry.decision.decision_id} from {before} to {after}")
         if after != expected:
@@ -269,6 +276,30 @@ class Watch:
         if wrong or len(due) != min(limit, len(owed)):
             raise Violation(f"{len(due)} decisions are said to be due, {len(owed)} are; wrong: {wrong}")
         return str(len(due))
+
+    def _owes_default(self, entry: Entry) -> bool:
+        due_ms = default_due_ms(entry.outcome, entry.decision)
+        return due_ms is not None and due_ms <= self._clock.now_ms()
+
+    def _defaults_due(self, effect: Effect) -> str:
+        """Those that are owed, with no other among them; of some of them the record may be gone."""
+        now_ms, limit = effect.args
+        due: list[DueDecision] = list(effect.answer)
+        entries = self.books.entries
+        owed = [e for e in entries.values() if self._owes_default(e) and e.is_kept(now_ms)]
+        wrong = [item for item in due if not self._owes_default(entries[item.decision_id])]
+        if wrong or len(due) < min(limit, len(owed)):
+            raise Violation(f"{len(due)} defaults are said to be due, {len(owed)} are; wrong: {wrong}")
+        return str(len(due))
+
+    def _drop_default(self, effect: Effect) -> str:
+        """Only of a record that is gone, or that needs no default as it was read."""
+        _, decision_id, revision = effect.args
+        entry = self.books.entries[decision_id]
+        read = entry.revision if entry.is_kept(self._clock.now_ms()) else None
+        if read is not None and read == revision and default_due_ms(entry.outcome, entry.decision) is not None:
+            raise Violation(f"{decision_id} is dropped and needs a default")
+        return str(decision_id)
 
     def _budget(self, effect: Effect) -> str:
         level: Level = effect.args[0]

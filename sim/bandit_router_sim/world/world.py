@@ -125,6 +125,7 @@ class World:
             lambda replica: operators.loop(replica, ActKind.REFRESH): 5.0,
             lambda replica: operators.loop(replica, ActKind.LEARN): 9.0,
             lambda replica: operators.loop(replica, ActKind.SWEEP): 4.0,
+            lambda replica: operators.loop(replica, ActKind.ASSUME): 4.0,
             operators.edit_budget: 4.0,
             operators.change_arm: 3.0,
             operators.change_tenant: 1.0,

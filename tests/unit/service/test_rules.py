@@ -52,6 +52,7 @@ def complaints(check: Callable[..., None], *resources: Any) -> list[str]:
         ({"apprentice_share": -0.1, "baseline_arm_id": "small"}, "pool.apprentice_share"),
         ({"default_reward": 0.0, "default_reward_deadline_s": 0.5}, None),
         ({"default_reward": 1.0, "default_reward_deadline_s": 6 * 86_400.0}, None),
+        ({"default_reward": 0.5}, "pool.default_reward_deadline"),
         ({"default_reward_deadline_s": 60.0}, "pool.default_reward_deadline"),
         ({"default_reward": 0.5, "default_reward_deadline_s": -1.0}, "pool.default_reward_deadline"),
         ({"default_reward": 0.5, "default_reward_deadline_s": 6 * 86_400.0 + 1.0}, "pool.default_reward_deadline"),

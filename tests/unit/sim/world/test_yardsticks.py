@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from bandit_router.core.budget import Account, BudgetEditKind
 from bandit_router.core.choice import draw_arm, weigh_round
-from bandit_router.core.decision import Decision, Round
+from bandit_router.core.decision import Decision, DefaultReward, Round
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.igw import inverse_gap_weights
 from bandit_router.core.explorations.registry import Exploration
-from bandit_router.core.outcomes import Outcome, apply_feedback, expire
+from bandit_router.core.outcomes import Feedback, Outcome, apply_feedback, assume_reward, expire
 from bandit_router.core.pool_state import PoolState, learn
 from bandit_router.core.resources import WindowKind
 from bandit_router.core.windows import Window
@@ -25,7 +25,7 @@ from bandit_router.service.messages import FeedbackRequest, Usage
 from bandit_router.service.route import exact_propensities
 from bandit_router_sim.world.books import Books, Entry, Period, Purse
 from bandit_router_sim.world.draws import check_decision, weights_of
-from bandit_router_sim.world.expectations import after_deadline, after_feedback
+from bandit_router_sim.world.expectations import after_deadline, after_feedback, after_silence, default_due_ms
 from bandit_router_sim.world.failure import Violation
 from bandit_router_sim.world.leases import Leases
 from bandit_router_sim.world.lessons import Lessons
@@ -56,8 +56,15 @@ reports = st.builds(
 ).filter(lambda report: not (report.retract and report.reward is not None))
 
 
+spoken_of = outcomes.map(lambda outcome: apply_feedback(outcome, Feedback(retract=True)).outcome)
+"""Outcomes whose reward has been taken back, where there was one."""
+
+silent = outcomes.map(lambda outcome: assume_reward(outcome, 0.25).outcome)
+"""Outcomes with a default, where one may be assumed."""
+
+
 @PROPERTY
-@given(before=outcomes, report=reports)
+@given(before=outcomes | spoken_of | silent, report=reports)
 def test_the_table_of_slots_and_the_products_transitions_agree(before: Outcome, report: FeedbackRequest) -> None:
     decision = make_decision()
     found = apply_feedback(before, make_feedback(report, decision))
@@ -68,6 +75,17 @@ def test_the_table_of_slots_and_the_products_transitions_agree(before: Outcome, 
 @given(before=st.builds(make_outcome, st.integers(0, 10**6), expiry_charges=st.booleans()))
 def test_an_expired_hold_is_charged_or_released(before: Outcome) -> None:
     assert after_deadline(before) == expire(before).outcome
+
+
+@PROPERTY
+@given(before=outcomes | spoken_of | silent)
+def test_a_default_is_due_of_the_same_outcomes_and_leaves_the_same(before: Outcome) -> None:
+    decision = make_decision(default_reward=DefaultReward(0.25, 7))
+    found = assume_reward(before, 0.25)
+    assert default_due_ms(before, decision) == (7 if found.changed else None)
+    assert default_due_ms(before, make_decision()) is None
+    if found.changed:
+        assert after_silence(before, decision) == found.outcome
 
 
 @PROPERTY
