@@ -31,7 +31,11 @@ from bandit_router.service.directory import Directory
 
 def empty_state(pool: Pool) -> PoolState:
     """The state of a pool that has learned nothing."""
-    return PoolState(dimension=context_dimension(pool.dimension, len(pool.features)), generation=pool.generation)
+    return PoolState(dimension=_dimension(pool), generation=pool.generation)
+
+
+def _dimension(pool: Pool) -> int:
+    return context_dimension(pool.dimension, len(pool.features))
 
 
 def in_coordinates_of(pool: Pool, projection: Projection | None, state: PoolState) -> PoolState:
@@ -100,6 +104,15 @@ class ServedPool:
         return f"{self.pool.learner}/{self.pool.exploration}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Serving:
+    """A pool's state in the pool's coordinates, and what is made of it: for all alike, and for tenants told apart."""
+
+    state: PoolState
+    whole: ServedPool
+    by_tenant: dict[str, ServedPool]
+
+
 class Models:
     """Served pools by id; rebuilt when a newer snapshot or a change of the catalog asks for it."""
 
@@ -108,36 +121,22 @@ class Models:
         self._snapshots = snapshots
         self._observer = observer
         self._states: dict[str, PoolState] = {}
-        self._served: dict[str, ServedPool] = {}
-        self._seen: dict[str, dict[str, ServedPool]] = {}
+        self._serving: dict[str, _Serving] = {}
 
     async def served(self, pool_id: str) -> ServedPool:
         """The pool as it is served now. Raises ResourceNotFound, StateUnreadable."""
-        pool = await self._directory.pool(pool_id)
-        if not self._knows(pool):
-            self.forget(pool_id)
-            await self.refresh(pool_id)
-            if not self._knows(pool):
-                self._states[pool_id] = empty_state(pool)
-        revision = self._directory.revision(pool_id)
-        cached = self._served.get(pool_id)
-        if cached is None or cached.revision != revision:
-            cached = self._build(pool, self._state(pool), revision)
-            self._served[pool_id] = cached
-            self._seen[pool_id] = {}
-        return cached
+        return (await self._current(pool_id)).whole
 
     async def served_to(self, tenant: Tenant) -> ServedPool:
         """The pool as it is served to one tenant, which learns more from itself than from others (`core.tenancy`).
 
         Raises ResourceNotFound, StateUnreadable.
         """
-        whole = await self.served(tenant.pool_id)
-        state, known = self._state(whole.pool), self._seen[tenant.pool_id]
-        name = served_as(state, tenant.tenant_id)
+        serving = await self._current(tenant.pool_id)
+        name, known, whole = served_as(serving.state, tenant.tenant_id), serving.by_tenant, serving.whole
         if name not in known:
-            seen = seen_by(state, tenant.tenant_id, parse_learner(whole.pool.learner).tenancy)
-            known[name] = whole if seen is state else self._build(whole.pool, seen, whole.revision)
+            seen = seen_by(serving.state, tenant.tenant_id, parse_learner(whole.pool.learner).tenancy)
+            known[name] = whole if seen is serving.state else self._build(whole.pool, seen, whole.revision)
         return known[name]
 
     async def refresh(self, pool_id: str) -> bool:
@@ -169,22 +168,32 @@ class Models:
     def adopt(self, pool_id: str, state: PoolState) -> None:
         """Serve from `state`, which the caller no longer changes."""
         self._states[pool_id] = state
-        self._drop(pool_id)
+        self._serving.pop(pool_id, None)
         self._observer.level("snapshot_version", state.version, pool=pool_id)
 
     def forget(self, pool_id: str) -> None:
         """Drop a deleted pool."""
         self._states.pop(pool_id, None)
-        self._drop(pool_id)
+        self._serving.pop(pool_id, None)
 
     def version(self, pool_id: str) -> int:
         """Version of the snapshot that the pool is served from."""
         state = self._states.get(pool_id)
         return 0 if state is None else state.version
 
-    def _drop(self, pool_id: str) -> None:
-        self._served.pop(pool_id, None)
-        self._seen.pop(pool_id, None)
+    async def _current(self, pool_id: str) -> _Serving:
+        pool = await self._directory.pool(pool_id)
+        if not self._knows(pool):
+            self.forget(pool_id)
+            await self.refresh(pool_id)
+            if not self._knows(pool):
+                self._states[pool_id] = empty_state(pool)
+        revision = self._directory.revision(pool_id)
+        serving = self._serving.get(pool_id)
+        if serving is None or serving.whole.revision != revision:
+            state = in_coordinates_of(pool, self._directory.projection(pool_id), self._states[pool_id])
+            serving = self._serving[pool_id] = _Serving(state, self._build(pool, state, revision), {})
+        return serving
 
     def _known_version(self, pool_id: str) -> int:
         state = self._states.get(pool_id)
@@ -193,11 +202,7 @@ class Models:
     def _knows(self, pool: Pool) -> bool:
         """Whether there is a state for this pool, and not for another one of the same name before it."""
         state = self._states.get(pool.pool_id)
-        fresh = empty_state(pool)
-        return state is not None and state.dimension == fresh.dimension and state.generation in (0, fresh.generation)
-
-    def _state(self, pool: Pool) -> PoolState:
-        return in_coordinates_of(pool, self._directory.projection(pool.pool_id), self._states[pool.pool_id])
+        return state is not None and state.dimension == _dimension(pool) and state.generation in (0, pool.generation)
 
     def _build(self, pool: Pool, state: PoolState, revision: int) -> ServedPool:
         arms, prior = self._directory.arms(pool.pool_id), self._directory.prior(pool.pool_id)

@@ -56,12 +56,10 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmPosteriors:
-    """Means (K, d) and covariances (K, d, d) in units of the noise, and those of the common response (d,), (d, d)."""
+    """Means (K, d), and covariances (K, d, d) in units of the noise."""
 
     mean: FloatArray
     covariance: FloatArray
-    common_mean: FloatArray
-    common_covariance: FloatArray
 
 
 def arm_posteriors(
@@ -78,8 +76,6 @@ def arm_posteriors(
     return ArmPosteriors(
         mean=np.einsum("kij,kj->ki", own, deviation * centre + moment),
         covariance=own + reach @ spread @ reach.swapaxes(1, 2),
-        common_mean=centre,
-        common_covariance=spread,
     )
 
 

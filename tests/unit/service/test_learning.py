@@ -378,9 +378,9 @@ async def test_a_fold_that_takes_longer_than_the_lease_keeps_it(monkeypatch: pyt
     learner = await world.replica(3, with_parts(world.store, snapshots=snapshots))
     original = learning.fold
 
-    def slow_fold(*args: Any) -> None:
+    def slow_fold(*args: Any) -> Any:
         world.clock.jump(1.1)
-        original(*args)
+        return original(*args)
 
     monkeypatch.setattr(learning, "YIELD_EVERY", 1)
     monkeypatch.setattr(learning, "fold", slow_fold)
