@@ -218,7 +218,7 @@ class Watch:
             expected, _ = after_feedback(before, act.feedback, entry.decision)
         elif act.kind is ActKind.SWEEP and entry.stands and entry.deadline_ms <= self._clock.now_ms():
             expected = after_deadline(before)
-        elif act.kind is ActKind.ASSUME and self._owes_default(entry):
+        elif act.kind is ActKind.ASSUME and _owes_default(entry, self._clock.now_ms()):
             expected = after_silence(before, entry.decision)
         else:
             raise Violation(f"{act.name} changed {entry.decision.decision_id} from {before} to {after}")
@@ -277,17 +277,13 @@ class Watch:
             raise Violation(f"{len(due)} decisions are said to be due, {len(owed)} are; wrong: {wrong}")
         return str(len(due))
 
-    def _owes_default(self, entry: Entry) -> bool:
-        due_ms = default_due_ms(entry.outcome, entry.decision)
-        return due_ms is not None and due_ms <= self._clock.now_ms()
-
     def _defaults_due(self, effect: Effect) -> str:
-        """Those that are owed, with no other among them; of some of them the record may be gone."""
+        """Those that are owed at the time that was asked for, and no other; of some of them the record may be gone."""
         now_ms, limit = effect.args
         due: list[DueDecision] = list(effect.answer)
         entries = self.books.entries
-        owed = [e for e in entries.values() if self._owes_default(e) and e.is_kept(now_ms)]
-        wrong = [item for item in due if not self._owes_default(entries[item.decision_id])]
+        owed = [e for e in entries.values() if _owes_default(e, now_ms) and e.is_kept(self._clock.now_ms())]
+        wrong = [item for item in due if not _owes_default(entries[item.decision_id], now_ms)]
         if wrong or len(due) < min(limit, len(owed)):
             raise Violation(f"{len(due)} defaults are said to be due, {len(owed)} are; wrong: {wrong}")
         return str(len(due))
@@ -382,6 +378,12 @@ def _level_named(account_id: str, name: str, period: Period) -> Level:
     if kind == "session":
         return Level(account_id, Window(0), session_id=rest, cap_nusd=period.limit_nusd)
     return Level(account_id, Window.named(name))
+
+
+def _owes_default(entry: Entry, now_ms: int) -> bool:
+    """Whether the default is due of it at this time."""
+    due_ms = default_due_ms(entry.outcome, entry.decision)
+    return due_ms is not None and due_ms <= now_ms
 
 
 def _largest_hold(levels: Sequence[Level], accounts: Sequence[Account]) -> tuple[int, int | None]:
