@@ -32,6 +32,9 @@ class BudgetEditKind(Enum):
     ALERT = "alert"
     """Not an edit: a share of the limit (`amount`, in per cent) was reached. Noted in the same trail."""
 
+    WINDOW = "window"
+    """Not an edit: the tenant's rule has changed, and the window goes on as one of the new rule with all it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -94,7 +97,7 @@ class Account:
 
     def edit(self, kind: BudgetEditKind, amount_nusd: int) -> Account:
         """The account after an audited edit: a new limit, a grant on top of it, or spend written off."""
-        assert kind is not BudgetEditKind.ALERT
+        assert kind not in (BudgetEditKind.ALERT, BudgetEditKind.WINDOW)
         if kind is BudgetEditKind.RESET:
             return replace(self, spent_nusd=0, overrun_nusd=0)
         limit_nusd = amount_nusd if kind is BudgetEditKind.SET_LIMIT else self.limit_nusd + amount_nusd

@@ -55,6 +55,15 @@ class Window:
         kind, _, start_ms = name.rpartition(":")
         return cls(int(start_ms), kind=WindowKind(kind or WindowKind.FIXED))
 
+    def overlaps(self, other: Window) -> bool:
+        """Whether some instant belongs to both; no if the end of one is unknown. Windows of one rule never do."""
+        return self._begins_before_the_end_of(other) and other._begins_before_the_end_of(self)
+
+    def _begins_before_the_end_of(self, other: Window) -> bool:
+        if other.end_ms is None:
+            return other.kind is WindowKind.FIXED and other.start_ms == FIXED_START_MS
+        return self.start_ms < other.end_ms
+
     def contains(self, now_ms: int) -> bool:
         """Whether the instant belongs to this period."""
         return self.start_ms <= now_ms and (self.end_ms is None or now_ms < self.end_ms)

@@ -133,7 +133,7 @@ class AlreadyDecided:
 
 @dataclass(frozen=True, slots=True)
 class DoesNotFit:
-    """The hold exceeds what is free on one of its levels; nothing was changed (but alerts are taken note of).
+    """The hold exceeds what is free on one of its levels; nothing was changed, but for alerts and names of windows.
 
     `free_nusd`: the largest hold that would have been placed; `short`: index of the level that has no more.
     """
@@ -247,7 +247,11 @@ class Ledger(Protocol):
         ...
 
     async def hold(self, request: HoldRequest) -> HoldResult:
-        """Check all levels, set the hold on each and store the record: one atomic step. Raises AccountMissing."""
+        """Check all levels, set the hold on each and store the record: one atomic step. Raises AccountMissing.
+
+        A window that goes on under another rule (see `budget`) is called so from then on, unless the hold is older than
+        its present name; the audit trail says so.
+        """
         ...
 
     async def read(self, tenant_id: str, decision_id: str) -> DecisionRecord | None:
@@ -282,6 +286,9 @@ class Ledger(Protocol):
 
     async def budget(self, level: Level) -> BudgetState:
         """The state of a level's window; one that no decision has opened is shown as it would open.
+
+        After a change of the rule the account's present window goes on as the level's, if the two share any time: same
+        limit, usage, holds and price, another name and end.
 
         With carry-over a window opens with what the one opened last before has left, and with the whole base limit of
         each idle one in between; with nothing from before the account's first window of its kind: there was no budget

@@ -39,6 +39,10 @@ class _BudgetEditKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Budget
     """ResetBudget."""
     BUDGET_EDIT_KIND_ALERT: _BudgetEditKind.ValueType  # 4
     """Not an edit: held and spent money reached one of the tenant's `alert_percents`."""
+    BUDGET_EDIT_KIND_WINDOW: _BudgetEditKind.ValueType  # 5
+    """Not an edit: the tenant's window was changed, and the present one went on as one of the new kind with all that it
+    had: limit, usage and holds.
+    """
 
 class BudgetEditKind(_BudgetEditKind, metaclass=_BudgetEditKindEnumTypeWrapper):
     """A kind of change of a budget."""
@@ -53,6 +57,10 @@ BUDGET_EDIT_KIND_RESET: BudgetEditKind.ValueType  # 3
 """ResetBudget."""
 BUDGET_EDIT_KIND_ALERT: BudgetEditKind.ValueType  # 4
 """Not an edit: held and spent money reached one of the tenant's `alert_percents`."""
+BUDGET_EDIT_KIND_WINDOW: BudgetEditKind.ValueType  # 5
+"""Not an edit: the tenant's window was changed, and the present one went on as one of the new kind with all that it
+had: limit, usage and holds.
+"""
 Global___BudgetEditKind: _TypeAlias = BudgetEditKind  # noqa: Y015
 
 class _PriorFormat:
@@ -1090,9 +1098,11 @@ class BudgetAuditEntry(_message.Message):
     kind: Global___BudgetEditKind.ValueType
     """What was done."""
     amount_nusd: _builtins.int
-    """New limit or money granted, in nano-USD; 0 for a reset; the share of the limit in per cent for an alert."""
+    """New limit or money granted, in nano-USD; 0 for a reset or another window; the share of the limit in per cent for an
+    alert.
+    """
     reason: _builtins.str
-    """Why, as it was given; empty for an alert."""
+    """Why, as it was given; empty for an alert; what it was and what it became for another window."""
     actor: _builtins.str
     """Who did it: the name of the credential."""
     @_builtins.property

@@ -447,7 +447,9 @@ class Tenant(_message.Message):
     """
     @_builtins.property
     def window(self) -> Global___Window:
-        """How budget periods are cut; absent: one fixed total."""
+        """How budget periods are cut; absent: one fixed total. A change loses no usage: the present period goes on, with what
+        it has left, until the end that it has by the new rule.
+        """
 
     @_builtins.property
     def hold_ttl(self) -> _duration_pb2.Duration:

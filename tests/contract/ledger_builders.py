@@ -32,6 +32,12 @@ def day(now_ms: int, offset: int = 0) -> Window:
     return Window(start_ms, start_ms + DAY_MS, start_ms - DAY_MS, WindowKind.DAY, start_ms // DAY_MS)
 
 
+def month(now_ms: int) -> Window:
+    """Thirty days around the one that contains `now_ms`."""
+    start_ms = day(now_ms, -10).start_ms
+    return Window(start_ms, start_ms + 30 * DAY_MS, start_ms - 30 * DAY_MS, WindowKind.MONTH, 0)
+
+
 def level_of(window: Window = FIXED, *, carry_over: bool = False, account_id: str = TENANT, **options: object) -> Level:
     """The tenant's own level, or that of another account."""
     return Level(account_id, window, carry_over, **options)
@@ -120,6 +126,12 @@ async def budget_of(ledger: Ledger, window: Window = FIXED, *, carry_over: bool 
 
 
 def edit_of(
-    kind: BudgetEditKind, amount_nusd: int = 0, *, reason: str = "asked for", edit_id: str = "", tenant_id: str = TENANT
+    kind: BudgetEditKind,
+    amount_nusd: int = 0,
+    *,
+    reason: str = "asked for",
+    edit_id: str = "",
+    tenant_id: str = TENANT,
+    edited_ms: int = 1,
 ) -> BudgetEdit:
-    return BudgetEdit(tenant_id, kind, amount_nusd, reason, "alice", edited_ms=1, edit_id=edit_id)
+    return BudgetEdit(tenant_id, kind, amount_nusd, reason, "alice", edited_ms, edit_id=edit_id)

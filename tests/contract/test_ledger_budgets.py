@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from ledger_builders import DAY_MS, FIXED, TENANT, budget_of, day, edit_of, give, hold_request, level_of
+from ledger_builders import FIXED, TENANT, budget_of, day, edit_of, give, hold_request, level_of
 
 from bandit_router.core.budget import Account, BudgetEditKind, LimitError
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Feedback
 from bandit_router.core.resources import WindowKind
-from bandit_router.ports.ledger import AccountMissing, BudgetState, DoesNotFit, EditIdTaken, Held
+from bandit_router.ports.ledger import AccountMissing, DoesNotFit, EditIdTaken, Held
 
 SET, GRANT, RESET = BudgetEditKind.SET_LIMIT, BudgetEditKind.GRANT, BudgetEditKind.RESET
 
@@ -89,17 +89,6 @@ async def test_nothing_is_carried_over_from_windows_of_another_kind(ledger, now_
     await spend(ledger, now_ms, window=day(now_ms, -1), bill_nusd=20)
     month = replace(day(now_ms), kind=WindowKind.MONTH)
     assert (await budget_of(ledger, month, carry_over=True)).account.limit_nusd == 100
-
-
-async def test_windows_of_two_kinds_that_begin_together_keep_separate_accounts(ledger, now_ms):
-    today = day(now_ms)
-    month = replace(today, kind=WindowKind.MONTH, end_ms=today.start_ms + 30 * DAY_MS)
-    await spend(ledger, now_ms, window=today, bill_nusd=20)
-    assert await budget_of(ledger, month) == BudgetState(month, Account(100))
-    await spend(ledger, now_ms, window=month, bill_nusd=5, decision_id="d2")
-    assert (await budget_of(ledger, today)).account.spent_nusd == 20
-    assert (await budget_of(ledger, month)).account.spent_nusd == 5
-    assert (await budget_of(ledger, month)).window.end_ms == month.end_ms
 
 
 async def test_a_tenants_first_window_has_nothing_to_carry_over(ledger, now_ms):

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger_builders import DAY_MS, POOL, commit_of, day, edit_of, hold_request, level_of, session_of
+from ledger_builders import DAY_MS, FIXED, POOL, commit_of, day, edit_of, hold_request, level_of, month, session_of
 
 from bandit_router.adapters.memory import ManualClock, MemoryStore
 from bandit_router.adapters.redis import connect
@@ -25,15 +25,17 @@ from bandit_router.core.budget import BudgetEditKind, LimitError
 from bandit_router.core.codec import decode_outcome
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Billing, Feedback, OutcomeKind, apply_feedback, expire
+from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import AccountMissing, DoesNotFit, EditIdTaken, Held, Level
 from tests.conftest import STORE_TIMEOUT_S, flush
 
 TENANT = "acme/team"
 ABOVE = "acme"
 LIMIT_NUSD = 100
-DAYS = (0, 1, 2)
+NAMES = ("-2", "-1", "0", "0", "month", "later", "total")
+"""Windows: three days, the month that they are in, another one, and a total; changes of the rule go between them."""
 
-days = st.sampled_from(DAYS)
+names = st.sampled_from(NAMES)
 amounts = st.integers(0, 60)
 feedbacks = st.builds(
     Feedback,
@@ -46,6 +48,47 @@ feedbacks = st.builds(
 )
 
 
+@dataclass(eq=False)
+class Book:
+    """A window of the tenant or of the organisation: what it is called now, as far as that is known."""
+
+    window: Window
+
+
+class Shelf:
+    """Which windows an account has had, by every name; `latest` goes on under any name whose time it shares."""
+
+    def __init__(self):
+        self.books: dict[str, Book] = {}
+        self.latest: Book | None = None
+        self.latest_ms = 0
+
+    def find(self, window):
+        if self.latest is not None and (self.latest.window.name == window.name or shares(self.latest.window, window)):
+            return self.latest
+        return self.books.get(window.name)
+
+    def use(self, window, now_ms, *, opens=True):
+        """The book of a call in this window; a refusal opens none."""
+        book = self.find(window)
+        if book is None and opens:
+            book = Book(window)
+            if self.latest is None or self.latest.window.start_ms < window.start_ms:
+                self.latest, self.latest_ms = book, now_ms
+        if book is None:
+            return None
+        self.books[window.name] = book
+        if book is self.latest and shares(book.window, window) and now_ms >= self.latest_ms and book.window != window:
+            book.window, self.latest_ms = window, now_ms
+        return book
+
+
+def shares(one, other):
+    """Whether two windows have an instant in common."""
+    ends = [2**60 if window.end_ms is None else window.end_ms for window in (one, other)]
+    return max(one.start_ms, other.start_ms) < min(ends)
+
+
 @dataclass
 class Made:
     """A decision that both stores have admitted, on levels above its own; `alive` as long as its account.
@@ -54,9 +97,10 @@ class Made:
     """
 
     decision_id: str
-    day: int
+    name: str
     above: tuple[Level, ...]
     covered_nusd: int
+    books: tuple[Book, ...] = ()
     alive: bool = True
     written_off_nusd: int = 0
 
@@ -74,6 +118,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.made: list[Made] = []
         self.count = 0
         self.is_open = False
+        self.shelves = {TENANT: Shelf(), ABOVE: Shelf()}
         self.generation = 0
         self.was_lowered = False
         self.was_shadow = False
@@ -100,34 +145,43 @@ class LedgerMachine(RuleBasedStateMachine):
     def stores(self):
         return (self.memory, self.redis)
 
-    def window(self, offset):
-        return day(self.now_ms, offset - 2)
+    def window(self, name):
+        if name == "total":
+            return FIXED
+        if name in ("month", "later"):
+            return month(self.now_ms + 30 * DAY_MS * int(name == "later"))
+        return day(self.now_ms, int(name))
+
+    def time_of_call(self, is_late):
+        """Later from call to call, but for calls that were under way for long."""
+        return self.now_ms - 1000 if is_late else self.now_ms + self.count
 
     @rule(
         hold_nusd=amounts,
-        day=days,
+        name=names,
         carry_over=st.booleans(),
         shadow=st.booleans(),
         request=st.integers(0, 12),
-        above=st.booleans(),
+        above=st.none() | names,
         session=st.sampled_from(["", "s", "t u"]),
+        is_late=st.integers(0, 5).map(lambda number: number == 0),
     )
-    def hold(self, hold_nusd, day, carry_over, shadow, request, above, session):
+    def hold(self, hold_nusd, name, carry_over, shadow, request, above, session, is_late):
         self.count += 1
         decision_id = f"d{self.count}"
         levels = (
-            *((level_of(self.window(day), account_id=ABOVE, alert_percents=(60,)),) if above else ()),
+            *((level_of(self.window(above), account_id=ABOVE, alert_percents=(60,)),) if above else ()),
             *((replace(session_of(session, 80), account_id=TENANT),) if session else ()),
         )
         answer, error = self.both(
             "hold",
             hold_request(
-                self.now_ms,
+                self.time_of_call(is_late),
                 hold_nusd=hold_nusd,
                 decision_id=decision_id,
                 tenant_id=TENANT,
                 request_id=f"r{request}" if request else "",
-                window=self.window(day),
+                window=self.window(name),
                 carry_over=carry_over,
                 shadow=shadow,
                 charges=hold_nusd % 2 == 0,
@@ -137,8 +191,12 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
         )
         assert (error is AccountMissing) == (not self.is_open)
+        called = [(TENANT, name), *([(ABOVE, above)] if above else [])]
+        if isinstance(answer, Held | DoesNotFit):
+            opens, at_ms = isinstance(answer, Held), self.time_of_call(is_late)
+            books = [self.shelves[account].use(self.window(name), at_ms, opens=opens) for account, name in called]
         if isinstance(answer, Held):
-            self.made.append(Made(decision_id, day, levels, hold_nusd))
+            self.made.append(Made(decision_id, name, levels, hold_nusd, tuple(books)))
             self.was_shadow = self.was_shadow or shadow
             assert all(budget.account.free_nusd >= 0 for budget in answer.budgets[int(shadow) :])
         if isinstance(answer, DoesNotFit):
@@ -157,7 +215,7 @@ class LedgerMachine(RuleBasedStateMachine):
         names = {
             "tenant_id": TENANT,
             "decision_id": made.decision_id,
-            "window": self.window(made.day),
+            "window": self.window(made.name),
             "above": made.above,
         }
         commit = commit_of(record, transition, self.now_ms, **names)
@@ -170,21 +228,25 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(
         kind=st.sampled_from([BudgetEditKind.SET_LIMIT, BudgetEditKind.GRANT, BudgetEditKind.RESET]),
         amount_nusd=st.integers(-150, 300) | st.sampled_from([MAX_LIMIT_NUSD, MAX_LIMIT_NUSD + 1, 2**70]),
-        day=days,
+        name=names,
         carry_over=st.booleans(),
         edit_id=st.sampled_from(["", "", "e1", "e2"]),
+        is_late=st.booleans(),
     )
-    def edit(self, kind, amount_nusd, day, carry_over, edit_id):
+    def edit(self, kind, amount_nusd, name, carry_over, edit_id, is_late):
+        self.count += 1
         trail = self.both("audit", TENANT, after_id="", limit=10_000, strip=True)[0]
-        level = level_of(self.window(day), carry_over=carry_over, account_id=TENANT, alert_percents=(50, 80))
-        _, error = self.both("edit_budget", edit_of(kind, amount_nusd, edit_id=edit_id, tenant_id=TENANT), level)
+        level = level_of(self.window(name), carry_over=carry_over, account_id=TENANT, alert_percents=(50, 80))
+        edit = edit_of(kind, amount_nusd, edit_id=edit_id, tenant_id=TENANT, edited_ms=self.time_of_call(is_late))
+        _, error = self.both("edit_budget", edit, level)
         was_made = error is None and len(self.both("audit", TENANT, after_id="", limit=10_000, strip=True)[0]) > len(
             trail
         )
         self.was_lowered = self.was_lowered or (was_made and kind is not BudgetEditKind.RESET)
+        book = self.shelves[TENANT].use(level.window, edit.edited_ms) if was_made else None
         if was_made and kind is BudgetEditKind.RESET:
             for made in self.made:
-                if made.alive and made.day == day and self._outcome_of(made).billing is not Billing.HELD:
+                if made.alive and made.books[0] is book and self._outcome_of(made).billing is not Billing.HELD:
                     made.written_off_nusd = max(made.written_off_nusd, self._outcome_of(made).cost_nusd)
 
     @rule(again=st.booleans())
@@ -204,6 +266,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.both("close_account", TENANT, self.generation - int(really > 0))
         if really == 0:
             self.is_open = False
+            self.shelves[TENANT] = Shelf()
             for made in self.made:
                 made.alive = False
 
@@ -218,14 +281,14 @@ class LedgerMachine(RuleBasedStateMachine):
     def windows_agree_and_obey_the_law(self):
         if not hasattr(self, "runner") or not self.is_open:
             return
-        for offset in DAYS:
-            level = level_of(self.window(offset), carry_over=True, account_id=TENANT)
-            mine = [made for made in self.made if made.alive and made.day == offset]
+        for name in NAMES:
+            level = level_of(self.window(name), carry_over=True, account_id=TENANT)
+            book = self.shelves[TENANT].find(level.window)
+            mine = [made for made in self.made if made.alive and made.books[0] is book]
             self.check(self.both("budget", level)[0].account, mine, own=True)
             above = replace(level, account_id=ABOVE, carry_over=False)
-            theirs = [
-                made for made in self.made if made.day == offset and any(x.account_id == ABOVE for x in made.above)
-            ]
+            book = self.shelves[ABOVE].find(level.window)
+            theirs = [made for made in self.made if book is not None and book in made.books[1:]]
             self.check(self.both("budget", above)[0].account, theirs, own=False)
 
     def check(self, account, decisions, *, own):

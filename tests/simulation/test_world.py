@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bandit_router.adapters.memory import accounts
 from bandit_router.adapters.memory import ledger as memory_ledger
 from bandit_router.adapters.memory.ledger import MemoryLedger
 from bandit_router.adapters.memory.snapshots import MemorySnapshots
@@ -143,6 +144,11 @@ def forget_the_organisation(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(route, "levels_of", lambda *args, **names: original(*args, **names)[:1])
 
 
+def begin_anew_when_the_rule_changes(patch: pytest.MonkeyPatch) -> None:
+    """A window of another kind opens with a budget of its own."""
+    patch.setattr(accounts, "_runs_on_in", lambda latest, window: latest.name == window.name)
+
+
 def bill_the_tenant_only(patch: pytest.MonkeyPatch) -> None:
     """Holds are set aside on every level, bills are booked on the first."""
     original = MemoryLedger._book
@@ -269,6 +275,7 @@ PLANTED: tuple[Planted, ...] = (
     correct_without_the_difference,
     bring_back_what_was_reset,
     forget_the_organisation,
+    begin_anew_when_the_rule_changes,
     bill_the_tenant_only,
     alert_at_every_hold,
     grant_again,

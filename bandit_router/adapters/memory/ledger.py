@@ -6,22 +6,19 @@ A method that runs without awaiting is atomic, so there are no locks. Bytes are 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from bandit_router.adapters.memory.accounts import Opened, Tenant
 from bandit_router.adapters.memory.deadlines import Deadlines
 from bandit_router.adapters.memory.events import MemoryEventLog
-from bandit_router.core.budget import Account, BudgetEditKind, Charge, check_limit, opening_limit, reached
-from bandit_router.core.budget_policies.protocol import PriceMark
+from bandit_router.core.budget import Account, BudgetEditKind, Charge, check_limit, reached
 from bandit_router.core.outcomes import money_between
 from bandit_router.core.partition import partition_of
 from bandit_router.core.windows import Window
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import (
-    AUDIT_ENTRIES,
     EDIT_KEEP_MS,
-    RECENT_CONTEXTS,
     AccountMissing,
     AlreadyDecided,
     AuditEntry,
@@ -42,49 +39,12 @@ from bandit_router.ports.ledger import (
 _Key = tuple[str, str]
 
 
-@dataclass(slots=True, eq=False)
-class _Open:
-    """A window that was opened. `alerted`: the share told of last. `expires_ms`: when a session is forgotten."""
-
-    window: Window
-    account: Account
-    price: PriceMark | None = None
-    alerted: int = 0
-    reset: int = 0
-    expires_ms: int | None = None
-
-    @property
-    def state(self) -> BudgetState:
-        """The window as it is told about."""
-        return BudgetState(self.window, self.account, self.price)
-
-
-@dataclass(slots=True, eq=False)
-class _Tenant:
-    """What is kept per account; a tenant closed and opened again is a new object. `resets` counts them."""
-
-    base_limit_nusd: int
-    generation: int
-    resets: int = 0
-    latest: Window | None = None
-    windows: dict[str, _Open] = field(default_factory=dict)
-    audit: deque[AuditEntry] = field(default_factory=lambda: deque(maxlen=AUDIT_ENTRIES))
-    audited: int = 0
-    edits: dict[str, tuple[BudgetEditKind, int, int]] = field(default_factory=dict)
-    recent: deque[bytes] = field(default_factory=lambda: deque(maxlen=RECENT_CONTEXTS))
-
-    def note(self, edit: BudgetEdit, before: Account, after: Account) -> None:
-        """One more line of the audit trail."""
-        self.audited += 1
-        self.audit.append(AuditEntry(f"{self.audited}-0", replace(edit, edit_id=""), before, after))
-
-
 @dataclass(slots=True)
 class _Paying:
     """One account that a decision is charged to; `resets` as of its last booking, and what they have written off."""
 
-    tenant: _Tenant
-    window: _Open
+    tenant: Tenant
+    window: Opened
     resets: int = 0
     written_off_nusd: int = 0
 
@@ -106,7 +66,7 @@ class MemoryLedger:
     def __init__(self, clock: Clock, events: MemoryEventLog) -> None:
         self._clock = clock
         self._events = events
-        self._tenants: dict[str, _Tenant] = {}
+        self._tenants: dict[str, Tenant] = {}
         self._records: dict[_Key, _Stored] = {}
         self._requests: dict[_Key, tuple[str, int]] = {}
         self._due = Deadlines()
@@ -120,7 +80,7 @@ class MemoryLedger:
         check_limit(limit_nusd)
         known = self._tenants.get(tenant_id)
         if known is None or known.generation < generation:
-            self._tenants[tenant_id] = _Tenant(limit_nusd, generation)
+            self._tenants[tenant_id] = Tenant(limit_nusd, generation)
 
     async def close_account(self, tenant_id: str, generation: int) -> None:
         """See `Ledger.close_account`."""
@@ -146,21 +106,23 @@ class MemoryLedger:
                 opened.account = replace(opened.account, limit_nusd=level.cap_nusd)
         known = self._known(request)
         if known is not None:
-            return AlreadyDecided(known.record, _states(windows))
+            return AlreadyDecided(known.record, _states(request.levels, windows))
         free_nusd, short = _largest_hold(request.levels, windows)
         pairs = zip(request.levels, windows, strict=True)
         if not all(level.shadow or opened.account.fits(request.hold_nusd) for level, opened in pairs):
             assert short is not None
+            for tenant, level, opened in zip(tenants, request.levels, windows, strict=True):
+                tenant.go_on_as(level, opened, request.held_ms)
             alerts = self._alerts(request, tenants, windows)
-            return DoesNotFit(_states(windows), free_nusd=free_nusd, short=short, alerts=alerts)
+            return DoesNotFit(_states(request.levels, windows), free_nusd=free_nusd, short=short, alerts=alerts)
         for tenant, level, opened in zip(tenants, request.levels, windows, strict=True):
+            tenant.put(level, opened, request.held_ms)
             opened.account = opened.account.hold(request.hold_nusd, expected_cost_nusd=request.expected_cost_nusd)
-            self._put(tenant, level, opened)
             if level.session_id:
                 self._remember_session(level, opened, request.deadline_ms + request.keep_ms)
         windows[0].price = request.price
         alerts = self._alerts(request, tenants, windows)
-        return Held(self._record(tenants, windows, request, free_nusd), _states(windows), alerts)
+        return Held(self._record(tenants, windows, request, free_nusd), _states(request.levels, windows), alerts)
 
     async def read(self, tenant_id: str, decision_id: str) -> DecisionRecord | None:
         """See `Ledger.read`."""
@@ -199,7 +161,7 @@ class MemoryLedger:
 
     async def budget(self, level: Level) -> BudgetState:
         """See `Ledger.budget`."""
-        state = self._view(self._tenant(level.account_id), level).state
+        state = self._view(self._tenant(level.account_id), level).as_seen(level)
         return replace(state, account=replace(state.account, limit_nusd=level.cap_nusd)) if level.session_id else state
 
     async def edit_budget(self, edit: BudgetEdit, level: Level) -> BudgetState:
@@ -209,19 +171,20 @@ class MemoryLedger:
         tenant = self._tenant(edit.tenant_id)
         opened = self._view(tenant, level)
         if self._is_repeated(tenant, edit):
-            return opened.state
+            return opened.as_seen(level)
         before = opened.account
-        opened.account = before.edit(edit.kind, edit.amount_nusd)
+        after = before.edit(edit.kind, edit.amount_nusd)
+        tenant.put(level, opened, edit.edited_ms)
+        opened.account = after
         if edit.kind is BudgetEditKind.SET_LIMIT:
             tenant.base_limit_nusd = edit.amount_nusd
         elif edit.kind is BudgetEditKind.RESET:
             tenant.resets += 1
             opened.reset = tenant.resets
         opened.alerted = min(opened.alerted, reached(opened.account, level.alert_percents))
-        self._put(tenant, level, opened)
         self._remember_edit(tenant, edit)
         tenant.note(edit, before, opened.account)
-        return opened.state
+        return opened.as_seen(level)
 
     async def audit(self, tenant_id: str, *, after_id: str, limit: int) -> Sequence[AuditEntry]:
         """See `Ledger.audit`."""
@@ -234,53 +197,41 @@ class MemoryLedger:
         tenant = self._tenants.get(tenant_id)
         return [] if tenant is None else list(tenant.recent)
 
-    def _tenant(self, tenant_id: str) -> _Tenant:
+    def _tenant(self, tenant_id: str) -> Tenant:
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             raise AccountMissing(tenant_id)
         return tenant
 
-    def _view(self, tenant: _Tenant, level: Level) -> _Open:
-        """The level's window, or what it would open with."""
-        opened = tenant.windows.get(level.charge.window)
-        if opened is not None and (opened.expires_ms is None or opened.expires_ms > self._clock.now_ms()):
-            return opened
-        limit_nusd = level.cap_nusd if level.session_id else _opening_limit(tenant, level)
-        return _Open(level.window, Account(limit_nusd))
+    def _view(self, tenant: Tenant, level: Level) -> Opened:
+        return tenant.view(level, self._clock.now_ms())
 
-    def _put(self, tenant: _Tenant, level: Level, opened: _Open) -> None:
-        is_opening = level.charge.window not in tenant.windows
-        tenant.windows[level.charge.window] = opened
-        latest = tenant.latest
-        is_later = latest is None or latest.kind is not level.window.kind or latest.ordinal < level.window.ordinal
-        if is_opening and is_later and not level.session_id:
-            tenant.latest = level.window
-
-    def _remember_session(self, level: Level, opened: _Open, expires_ms: int) -> None:
+    def _remember_session(self, level: Level, opened: Opened, expires_ms: int) -> None:
         opened.expires_ms = max(expires_ms, opened.expires_ms or 0)
         heapq.heappush(self._session_expiry, (expires_ms, (level.account_id, level.charge.window)))
 
     def _alerts(
-        self, request: HoldRequest, tenants: Sequence[_Tenant], windows: Sequence[_Open]
+        self, request: HoldRequest, tenants: Sequence[Tenant], windows: Sequence[Opened]
     ) -> tuple[BudgetAlert, ...]:
         """Take note of the shares of the limits that have just been reached."""
         found = []
         for tenant, level, opened in zip(tenants, request.levels, windows, strict=True):
             percent = reached(opened.account, level.alert_percents)
-            if percent > opened.alerted and tenant.windows.get(level.charge.window) is opened:
+            is_open = tenant.windows.get(level.charge.window) is opened
+            if percent > opened.alerted and is_open:
                 opened.alerted = percent
                 edit = BudgetEdit(level.account_id, BudgetEditKind.ALERT, percent, "", "", request.held_ms)
                 tenant.note(edit, opened.account, opened.account)
-                found.append(BudgetAlert(level.account_id, percent, opened.state))
+                found.append(BudgetAlert(level.account_id, percent, opened.as_seen(level)))
         return tuple(found)
 
-    def _remember_edit(self, tenant: _Tenant, edit: BudgetEdit) -> None:
+    def _remember_edit(self, tenant: Tenant, edit: BudgetEdit) -> None:
         now_ms = self._clock.now_ms()
         tenant.edits = {edit_id: known for edit_id, known in tenant.edits.items() if known[2] > now_ms}
         if edit.edit_id:
             tenant.edits[edit.edit_id] = edit.kind, edit.amount_nusd, now_ms + EDIT_KEEP_MS
 
-    def _is_repeated(self, tenant: _Tenant, edit: BudgetEdit) -> bool:
+    def _is_repeated(self, tenant: Tenant, edit: BudgetEdit) -> bool:
         kind, amount_nusd, until_ms = tenant.edits.get(edit.edit_id, (edit.kind, edit.amount_nusd, 0))
         if until_ms <= self._clock.now_ms():
             return False
@@ -304,7 +255,7 @@ class MemoryLedger:
         return stored
 
     def _record(
-        self, tenants: Sequence[_Tenant], windows: Sequence[_Open], request: HoldRequest, free_nusd: int
+        self, tenants: Sequence[Tenant], windows: Sequence[Opened], request: HoldRequest, free_nusd: int
     ) -> DecisionRecord:
         record = DecisionRecord(request.decision, request.outcome, free_nusd, 0)
         paying = tuple(map(_Paying, tenants, windows))
@@ -376,24 +327,16 @@ class MemoryLedger:
                 del self._requests[key]
 
 
-def _states(windows: Sequence[_Open]) -> tuple[BudgetState, ...]:
-    return tuple(opened.state for opened in windows)
+def _states(levels: Sequence[Level], windows: Sequence[Opened]) -> tuple[BudgetState, ...]:
+    return tuple(opened.as_seen(level) for level, opened in zip(levels, windows, strict=True))
 
 
-def _largest_hold(levels: Sequence[Level], windows: Sequence[_Open]) -> tuple[int, int | None]:
+def _largest_hold(levels: Sequence[Level], windows: Sequence[Opened]) -> tuple[int, int | None]:
     """The largest hold that all levels have, and which of them has no more; None if none of them refuses."""
     free = [opened.account.free_nusd for opened in windows]
     refusing = [index for index, level in enumerate(levels) if not level.shadow]
     short = min(refusing, key=free.__getitem__, default=None)
     return free[short or 0], short
-
-
-def _opening_limit(tenant: _Tenant, level: Level) -> int:
-    latest, window = tenant.latest, level.window
-    since = 0 if latest is None or latest.kind is not window.kind else window.ordinal - latest.ordinal
-    if latest is None or not level.carry_over or since <= 0:
-        return tenant.base_limit_nusd
-    return opening_limit(tenant.base_limit_nusd, tenant.windows[latest.name].account, windows_since=since)
 
 
 def _number(entry_id: str) -> int:

@@ -4,13 +4,16 @@ Ids of tenants, pools and arms may contain ':' but no space; ids of requests, se
 so they stand last, behind a space: behind a ':' one tenant's request could be taken for that of another.
 
     {p07}:account:TENANT           hash    limit, epoch, generation, resets and openings (how many),
-                                           latest latest_kind latest_ordinal (the window opened last)
+                                           latest (record of the present window: the name it was opened under),
+                                           latest_label latest_kind latest_ordinal latest_end (what it is called now)
+                                           latest_ms (since when)
     {p07}:epoch                    string  counter: which opening of an account a window or decision belongs to
     {p07}:window:TENANT WINDOW     hash    limit spent held over inflight n, price price_n price_snap, end ord,
-                                           epoch, opening, alerted (per cent), reset (number of the last one)
+                                           epoch, opening, alerted (per cent), reset (number of the last one),
+                                           label (its name now), book (epoch and name of the record its money is in)
     {p07}:windows:TENANT           zset    name of each window kept, by start
     {p07}:decision:TENANT:ID       hash    d (decision) o (outcome) free rev deadline keep, and per account charged:
-                                           g1 (epoch, opening) b1 (resets at the last booking) w1 (written off)
+                                           g1 (epoch, opening, record) b1 (resets at the last booking) w1 (written off)
     {p07}:request:TENANT REQUEST   string  decision id
     {p07}:edit:TENANT EDIT         string  'GENERATION KIND AMOUNT' of the edit that has this id
     {p07}:due                      zset    'TENANT DECISION' of each hold that stands, by deadline

@@ -8,7 +8,7 @@ from typing import Any
 from bandit_router.adapters.redis import keys, records, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import Argument, Command, plain
-from bandit_router.core.budget import Account, BudgetEditKind, LimitError, check_limit
+from bandit_router.core.budget import Account, BudgetEditKind, Charge, LimitError, check_limit
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.partition import PARTITION_COUNT, partition_of
 from bandit_router.core.windows import Window
@@ -36,12 +36,16 @@ from bandit_router.ports.ledger import (
 MAX_LOOKS = 8
 """Times that a script is asked: once more a level for the window it wants to look at, unless others open some."""
 
+MAX_HINTS = 10_000
+"""Windows remembered with the other one that a script last wanted to look at for them; all are found anew then."""
+
 
 class RedisLedger:
     """Implements `Ledger`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._hints: dict[Charge, str] = {}
 
     async def open_account(self, tenant_id: str, limit_nusd: int, generation: int) -> None:
         """See `Ledger.open_account`."""
@@ -93,7 +97,11 @@ class RedisLedger:
 
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """See `Ledger.commit`."""
-        fields = await self._client.call(_commit_command(commit))
+        names = [charge.window for charge in commit.charges]
+        fields = await self._client.call(_commit_command(commit, names))
+        while fields and fields[0] == b"again":  # at most once a charge: a record never moves
+            names[fields[1]] = fields[2].decode()
+            fields = await self._client.call(_commit_command(commit, names))
         if fields is None:
             return None
         if not fields:
@@ -165,10 +173,11 @@ class RedisLedger:
     ) -> tuple[bytes, list[Any]]:
         """The reply of a script on levels. It is asked again with the windows that it wants to look at besides.
 
-        A window opens with what the one opened last before has left, mostly the one right before it. Only the script
-        can tell, and only once it has run.
+        A window opens with what the one opened last before has left, mostly the one right before it; and one that goes
+        on under another name after a change of its rule is in its first record. Only the script can tell, and only once
+        it has run.
         """
-        latest = [level.window.previous_name or "" for level in levels]
+        latest = [self._hints.get(level.charge) or level.window.previous_name or "" for level in levels]
         for _ in range(MAX_LOOKS):
             status, *rest = await self._client.call(command(latest))
             if status == b"missing":
@@ -176,6 +185,9 @@ class RedisLedger:
             if status != b"again":
                 return status, rest
             latest[rest[0]] = rest[1].decode()
+            if len(self._hints) >= MAX_HINTS:
+                self._hints.clear()
+            self._hints[levels[rest[0]].charge] = latest[rest[0]]
         raise StoreUnavailable(f"windows of {levels[0].account_id} opened during {MAX_LOOKS} looks; it may be repeated")
 
     async def _requested(self, request: HoldRequest, decision_id: str) -> DecisionRecord:
@@ -217,7 +229,8 @@ def _hold_command(request: HoldRequest, latest: Sequence[str]) -> Command:
     return scripts.HOLD.on(names, *args)
 
 
-def _commit_command(commit: OutcomeCommit) -> Command:
+def _commit_command(commit: OutcomeCommit, windows: Sequence[str]) -> Command:
+    """`windows`: of each charge, the name of the record that its money is in."""
     tenant_id, partition = commit.tenant_id, partition_of(commit.tenant_id)
     names = [
         keys.decision(tenant_id, commit.decision_id),
@@ -225,8 +238,8 @@ def _commit_command(commit: OutcomeCommit) -> Command:
         keys.events(commit.pool_id, partition),
         keys.defaults(partition),
     ]
-    for charge in commit.charges:
-        account_id, window = charge.account_id, charge.window
+    for charge, window in zip(commit.charges, windows, strict=True):
+        account_id = charge.account_id
         names += [keys.account(account_id), keys.window(account_id, window), keys.old_window(account_id, window)]
     return scripts.COMMIT.on(
         names,
@@ -237,6 +250,7 @@ def _commit_command(commit: OutcomeCommit) -> Command:
         records.due_member(tenant_id, commit.decision_id),
         *records.booking_args(commit.was, commit.now),
         records.default_arg(commit.default_was_due_ms, commit.default_due_ms),
+        *windows,
     )
 
 

@@ -19,7 +19,7 @@ WINDOW_KEEP_MS = 400 * 86_400_000
 
 
 def level_keys(level: Level, latest: str) -> list[str]:
-    """KEYS of a level in `window.lua`; `latest` is the name of the window opened last before, if any is looked at."""
+    """KEYS of a level in `window.lua`; `latest` is the name of another window's record, if one is looked at."""
     charge = level.charge
     here = keys.window(charge.account_id, charge.window)
     before = keys.window(charge.account_id, latest) if latest else here
@@ -70,16 +70,21 @@ def due_member(tenant_id: str, decision_id: str) -> str:
 
 
 def budget_state(level: Level, fields: list[Any]) -> BudgetState:
-    """State of a level's window from its fields: limit spent held over inflight n price price_n price_snap end ord."""
+    """State of a level's window from its fields, in the order of `window_fields` in `window.lua`.
+
+    Where it goes on under another name by now, it is told about as the level knows it.
+    """
     price = None
     if fields[6] is not None:
         price = _mark(fields[6], int(fields[7]), int(fields[8]))
-    return BudgetState(replace(level.window, end_ms=_or_none(fields[9])), account(fields), price)
+    is_called_so = not fields[14] or fields[14].decode() == level.charge.window
+    window = replace(level.window, end_ms=_or_none(fields[9])) if is_called_so else level.window
+    return BudgetState(window, account(fields), price)
 
 
 def charged_state(charge: Charge, fields: list[Any]) -> BudgetState:
     """State of the window that a decision was charged to."""
-    named = Window.named(charge.window)
+    named = Window.named(fields[14].decode() if fields[14] else charge.window)
     window = replace(named, ordinal=int(fields[10] or 0), previous_start_ms=_or_none(fields[13]))
     return budget_state(Level(charge.account_id, window), fields)
 

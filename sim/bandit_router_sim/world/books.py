@@ -32,6 +32,9 @@ class Entry:
     deadline_ms: int
     keep_ms: int
     levels: tuple[Level, ...] = ()
+    periods: list[Period] = field(default_factory=list)
+    """The windows of its levels, whatever they are called by now."""
+
     covered_nusd: int = 0
     """The least that has been set aside or booked for it at any time."""
 
@@ -56,12 +59,16 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Period:
-    """One window: its limit, its decisions, what resets have written off of each, and the share alerted of last."""
+    """One window: its limit, its decisions, what resets have written off of each, and the share alerted of last.
+
+    `window`: as it was last called; None for a session.
+    """
 
     limit_nusd: int
     entries: list[Entry] = field(default_factory=list)
     written_off_nusd: dict[str, int] = field(default_factory=dict)
     alerted: int = 0
+    window: Window | None = None
 
     def is_forgotten(self, now_ms: int) -> bool:
         """Whether a session is: with the records of its decisions, as they would have gone without a bill."""
@@ -103,10 +110,14 @@ class Period:
 
 @dataclass(slots=True, eq=False)
 class Purse:
-    """One account: its windows (sessions are some of them), and its trail of edits and alerts."""
+    """One account: its windows (sessions are some of them) by every name they had, and its trail of edits and alerts.
+
+    `latest`: the window that calls go on in, under its present name since `latest_ms`.
+    """
 
     base_limit_nusd: int
-    latest: Window | None = None
+    latest: Period | None = None
+    latest_ms: int = 0
     periods: dict[str, Period] = field(default_factory=dict)
     trail: list[tuple[BudgetEdit, Account, Account]] = field(default_factory=list)
     edit_ids: set[str] = field(default_factory=set)
@@ -114,30 +125,57 @@ class Purse:
 
     def view(self, level: Level) -> Account:
         """The account of a window as it must be shown."""
-        period = self.periods.get(level.charge.window)
+        period = self._find(level)
         if period is None:
             return Account(self._opening_limit(level))
         return replace(period.account(), limit_nusd=level.cap_nusd) if level.session_id else period.account()
 
-    def period(self, level: Level) -> Period:
-        """The window, opened if it is not yet."""
-        name, window = level.charge.window, level.window
-        if name not in self.periods:
-            self.periods[name] = Period(self._opening_limit(level))
-            latest = self.latest
-            is_later = latest is None or latest.kind is not window.kind or latest.ordinal < window.ordinal
-            if is_later and not level.session_id:
-                self.latest = window
+    def shown(self, name: str) -> Period:
+        """The window that a name stands for: a total without an end goes on in the present one."""
+        return self.latest if name == "fixed:0" and self.latest is not None else self.periods[name]
+
+    def period(self, level: Level, now_ms: int) -> Period:
+        """The window, opened if it is not yet; one that is going on goes on under this name."""
+        name, window, period = level.charge.window, level.window, self._find(level)
+        if period is None:
+            period = Period(self._opening_limit(level), window=None if level.session_id else window)
+            present = None if self.latest is None else self.latest.window
+            if period.window and (present is None or present.start_ms < window.start_ms):
+                self.latest, self.latest_ms = period, now_ms
+        self.periods[name] = period
         if level.session_id:
-            self.periods[name].limit_nusd = level.cap_nusd
-        return self.periods[name]
+            period.limit_nusd = level.cap_nusd
+        else:
+            self.go_on(level, now_ms)
+        return period
+
+    def go_on(self, level: Level, now_ms: int) -> None:
+        """After a change of the tenant's rule the present window is called as one of the new rule, by new calls."""
+        present, window = self.latest, level.window
+        if level.session_id or present is None or not _shares_time(present.window, window):
+            return
+        assert present.window is not None
+        self.periods[window.name] = present
+        if present.window.name != window.name and now_ms >= self.latest_ms:
+            why = f"{present.window.name} goes on as {window.name}"
+            account = present.account()
+            note = BudgetEdit(level.account_id, BudgetEditKind.WINDOW, 0, why, "", now_ms)
+            self.trail.append((note, account, account))
+            present.window, self.latest_ms = window, now_ms
+
+    def _find(self, level: Level) -> Period | None:
+        """The window whose money a level's calls take, if there is one yet: the present one, if they share any time."""
+        name = level.charge.window
+        if not level.session_id and self.latest is not None and _shares_time(self.latest.window, level.window):
+            return self.latest
+        return self.periods.get(name)
 
     def edit(self, edit: BudgetEdit, level: Level) -> Account:
         """The account after an edit; one that was made before changes nothing."""
         before = self.view(level)
         if edit.edit_id in self.edit_ids:
             return before
-        period = self.period(level)
+        period = self.period(level, edit.edited_ms)
         if edit.kind is BudgetEditKind.RESET:
             period.reset()
         elif edit.kind is BudgetEditKind.GRANT:
@@ -153,7 +191,7 @@ class Purse:
 
     def alert(self, level: Level, now_ms: int) -> int:
         """The share that must be alerted of now, 0 for none."""
-        period = self.periods.get(level.charge.window)
+        period = self._find(level)
         percent = 0 if period is None else period.reached(level.alert_percents)
         if period is None or percent <= period.alerted:
             return 0
@@ -164,13 +202,34 @@ class Purse:
 
     def _opening_limit(self, level: Level) -> int:
         """One base limit, one more for each idle window since the latest, and what that one has left."""
-        latest, window = self.latest, level.window
+        window = level.window
         if level.session_id:
             return level.cap_nusd
+        latest = self.latest.window if self.latest is not None else None
         if not level.carry_over or latest is None or latest.kind is not window.kind or latest.ordinal >= window.ordinal:
             return self.base_limit_nusd
-        left_nusd = max(0, self.periods[latest.name].account().free_nusd)
+        assert self.latest is not None
+        left_nusd = max(0, self.latest.account().free_nusd)
         return min(MAX_LIMIT_NUSD, self.base_limit_nusd * (window.ordinal - latest.ordinal) + left_nusd)
+
+
+def level_named(account_id: str, name: str, period: Period) -> Level:
+    """A way to ask for the period as it stands."""
+    kind, _, rest = name.partition(":")
+    if kind == "session":
+        return Level(account_id, Window(0), session_id=rest, cap_nusd=period.limit_nusd)
+    return Level(account_id, Window.named(name))
+
+
+def _shares_time(one: Window | None, other: Window) -> bool:
+    """Whether two windows are the same or have an instant in common; a fixed total has no end, others have theirs."""
+    assert one is not None
+    if one.name == other.name:
+        return True
+    ends = [2**62 if w.name == "fixed:0" else w.end_ms for w in (one, other)]
+    if None in ends:  # one that is known by its name alone
+        return False
+    return max(one.start_ms, other.start_ms) < min(end for end in ends if end is not None)
 
 
 @dataclass(slots=True, eq=False)
@@ -196,13 +255,13 @@ class Books:
                 if purse.periods[name].is_forgotten(now_ms):
                     del purse.periods[name]
 
-    def check_law(self, account_id: str, window: str, account: Account) -> None:
-        """limit = free + held + spent in integers, and every counter is the sum over the decisions."""
+    def check_law(self, account_id: str, window: str, account: Account, period: Period) -> None:
+        """limit = free + held + spent in integers, and every counter is the sum over the window's decisions."""
         parts = (account.free_nusd, account.held_nusd, account.spent_nusd)
         if account.limit_nusd != sum(parts) or any(type(part) is not int for part in parts):
             raise Violation(f"{account_id}: limit {account.limit_nusd} is not free + held + spent = {parts}")
         if account.spent_nusd < 0 or account.held_nusd < 0 or account.overrun_nusd < 0:
             raise Violation(f"{account_id}, window {window}: a counter is negative in {account}")
-        expected = self.purses[account_id].periods[window].account()
+        expected = period.account()
         if account != expected:
             raise Violation(f"{account_id}, window {window}: the store has {account}, the books {expected}")

@@ -30,7 +30,7 @@ from bandit_router.ports.ledger import (
 )
 from bandit_router.ports.snapshots import Snapshot
 from bandit_router_sim.world.acts import ActKind
-from bandit_router_sim.world.books import MAX_LIMIT_NUSD, Books, Entry, Period, Purse
+from bandit_router_sim.world.books import MAX_LIMIT_NUSD, Books, Entry, Purse, level_named
 from bandit_router_sim.world.draws import check_decision
 from bandit_router_sim.world.expectations import after_deadline, after_feedback, after_silence, default_due_ms
 from bandit_router_sim.world.failure import Trace, Violation
@@ -85,8 +85,8 @@ class Watch:
         self.books.forget_sessions(self._clock.now_ms())
         for tenant_id, purse in self.books.purses.items():
             for name, period in purse.periods.items():
-                state: BudgetState = at_once(self._store.ledger.budget(_level_named(tenant_id, name, period)))
-                self.books.check_law(tenant_id, name, state.account)
+                state: BudgetState = at_once(self._store.ledger.budget(level_named(tenant_id, name, period)))
+                self.books.check_law(tenant_id, name, state.account, purse.shown(name))
 
     def _check_missing(self, effect: Effect) -> None:
         """No account is missing that was opened."""
@@ -129,6 +129,8 @@ class Watch:
         else:
             self._admit(effect, request, answer, free_nusd)
         if known is None:
+            for level in levels:
+                self.books.purses[level.account_id].go_on(level, request.held_ms)
             self._check_alerts(request, answer.alerts)
         after = self._views_of(levels)
         for level, budget, expected in zip(levels, answer.budgets, after, strict=True):
@@ -182,7 +184,9 @@ class Watch:
         if request.request_id:
             books.requests[request.tenant_id, request.request_id] = entry
         for level in request.levels:
-            books.purses[level.account_id].period(level).entries.append(entry)
+            period = books.purses[level.account_id].period(level, request.held_ms)
+            period.entries.append(entry)
+            entry.periods.append(period)
         books.purses[request.tenant_id].contexts.append(request.context)
 
     def _commit(self, effect: Effect) -> str:
@@ -234,10 +238,10 @@ class Watch:
         self.lessons.add(decision.pool_id, partition, newest[partition], decision, entry.outcome)
 
     def _check_window_of(self, entry: Entry, state: BudgetState) -> None:
-        charge = entry.levels[0].charge
-        if state.window.name != charge.window:
+        account_id, period = entry.levels[0].account_id, entry.periods[0]
+        if state.window != period.window:
             raise Violation(f"{entry.decision.decision_id} was booked to {state.window}")
-        self.books.check_law(charge.account_id, charge.window, state.account)
+        self.books.check_law(account_id, state.window.name, state.account, period)
 
     def _read(self, effect: Effect) -> str:
         _, decision_id = effect.args
@@ -370,14 +374,6 @@ class Watch:
         """The version that the catalog stands at."""
         answer: Any = at_once(self._store.catalog.changes(2**62))
         return int(answer.version)
-
-
-def _level_named(account_id: str, name: str, period: Period) -> Level:
-    """A way to ask for the period as it stands."""
-    kind, _, rest = name.partition(":")
-    if kind == "session":
-        return Level(account_id, Window(0), session_id=rest, cap_nusd=period.limit_nusd)
-    return Level(account_id, Window.named(name))
 
 
 def _owes_default(entry: Entry, now_ms: int) -> bool:

@@ -113,6 +113,22 @@ def test_remembered_windows_are_those_that_are_found_anew(
             assert windows.at(rule, later_ms) == window_at(rule, later_ms)
 
 
+def test_windows_overlap_that_share_an_instant_and_whose_ends_are_known() -> None:
+    day = Window(DAY_MS, 2 * DAY_MS, 0, WindowKind.DAY, 1)
+    others = {
+        Window(0, DAY_MS, None, WindowKind.MONTH): False,
+        Window(0, DAY_MS + 1, None, WindowKind.MONTH): True,
+        Window(2 * DAY_MS - 1, 9 * DAY_MS, None, WindowKind.HOUR): True,
+        Window(2 * DAY_MS, 9 * DAY_MS, None, WindowKind.HOUR): False,
+        Window(0): True,
+        Window.named("month:0"): False,
+        Window.named("0"): True,
+        Window.named("86400000"): False,
+    }
+    for other, expected in others.items():
+        assert day.overlaps(other) == other.overlaps(day) == expected, other
+
+
 @THOROUGH
 @given(cases())
 def test_windows_follow_each_other_without_gap_or_overlap(case: tuple[WindowRule, int]) -> None:
@@ -122,6 +138,7 @@ def test_windows_follow_each_other_without_gap_or_overlap(case: tuple[WindowRule
     following = window_at(rule, window.end_ms)
     assert (following.start_ms, following.previous_start_ms) == (window.end_ms, window.start_ms)
     assert following.previous_name == window.name != following.name
+    assert not window.overlaps(following)
     steps = (0, 1) if rule.kind is WindowKind.HOUR else (1, 2) if rule.time_zone == "Pacific/Apia" else (1,)
     assert following.ordinal - window.ordinal in steps
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bandit_router.core.budget import BudgetEditKind
 from bandit_router.core.errors import BudgetExhausted, InvalidRequest, ResourceNotFound
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.resources import WindowKind, WindowRule
+from bandit_router.core.windows import window_at
 from bandit_router.service import budgets
 from tests.builders import SMALL, make_tenant
 from tests.unit.service.worlds import World, open_world
@@ -64,6 +67,26 @@ async def test_a_window_that_carries_over_opens_with_what_was_left() -> None:
     world.clock.jump(3600)
     assert (await world.budget()).account.limit_nusd == 10**6 + left_nusd
     assert (await world.route()).budget.account.limit_nusd == 10**6 + left_nusd
+
+
+@pytest.mark.parametrize("rule", [WindowRule(WindowKind.MONTH), WindowRule(WindowKind.DAY, "Asia/Tokyo"), WindowRule()])
+async def test_a_change_of_the_rule_loses_no_usage(rule: WindowRule) -> None:
+    tenant = make_tenant(limit_nusd=10**6, window=WindowRule(WindowKind.DAY))
+    world = await open_world(arms=[SMALL], tenants=[tenant])
+    await world.settle(await world.route())
+    held = await world.route()
+    before = (await world.budget()).account
+    assert before.spent_nusd > 0 < before.held_nusd
+    await world.services.admin.update_tenant(replace(tenant, window=rule), etag="", dry_run=False)
+    budget = await world.budget()
+    assert (budget.account, budget.window) == (before, window_at(rule, world.clock.now_ms()))
+    assert (await world.route()).budget.account.decisions == 3
+    await world.settle(held)
+    account = (await world.budget()).account
+    assert account.spent_nusd == 2 * before.spent_nusd
+    assert account.held_nusd == before.held_nusd
+    trail = await world.services.budgets.audit("acme", after_id="", page_size=10)
+    assert [entry.edit.kind for entry in trail] == [BudgetEditKind.WINDOW]
 
 
 async def test_a_reset_writes_off_spend_and_keeps_holds() -> None:

@@ -4,12 +4,25 @@
 -- ARGV  1 revision that was read  2 outcome before  3 outcome after  4 recorded at  5 member of due
 --       6-9 '1' if the hold stood, '1' if it stands, spent before, spent after  10-13 change of held, spent, over,
 --       inflight where no reset has come between  14 when a default reward is to be assumed, '-': no longer, '': as before
+--       then of each charge the name of the window that is in KEYS
 -- Returns  nil                               the record is gone or at another revision
+--          {'again', charge, name}           that window must be in KEYS of the charge (from 0); nothing was changed
 --          {}                                done, but the tenant's account is closed: no money was moved in it
 --          {fields of the tenant's window after}
 
+local FIXED_KEYS, FIXED_ARGS = 4, 14
 local record = redis.call('HMGET', KEYS[1], 'rev', 'd', 'free', 'deadline', 'keep')
 if record[1] ~= ARGV[1] then return nil end
+
+-- What the record was charged to: epoch, opening, and the window's record if that bears another name. One of the first
+-- schema knows its account's epoch alone.
+local paid_from = {}
+for index = 1, (#KEYS - FIXED_KEYS) / 3 do
+  local found = redis.call('HMGET', KEYS[1], 'g' .. index, 'epoch')
+  local made, name = string.match(found[1] or '', '^(%S+ %S+) (.+)$')
+  if name and name ~= ARGV[FIXED_ARGS + index] then return {'again', index - 1, name} end
+  paid_from[index] = made or found[1] or found[2] and found[2] .. ' 0'
+end
 
 redis.call('HSET', KEYS[1], 'o', ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
@@ -38,20 +51,14 @@ local function written_off(index, head, window)
   return off
 end
 
--- What the record was charged to. One of the first schema knows its account's epoch alone.
-local function paid_from(index)
-  local found = redis.call('HMGET', KEYS[1], 'g' .. index, 'epoch')
-  return found[1] or found[2] and found[2] .. ' 0'
-end
-
 local paid = {}
-for index = 1, (#KEYS - 4) / 3 do
+for index = 1, #paid_from do
   local account, key, old = KEYS[2 + 3 * index], KEYS[3 + 3 * index], KEYS[4 + 3 * index]
   local head = redis.call('HMGET', account, 'epoch', 'resets')
   local window = redis.call('HMGET', key, 'epoch', 'reset', 'opening')
   if window[1] ~= head[1] then key, window = old, redis.call('HMGET', old, 'epoch', 'reset', 'opening') end
   local here = window[1] and window[1] .. ' ' .. (window[3] or '0')
-  if window[1] and head[1] == window[1] and here == paid_from(index) then
+  if window[1] and head[1] == window[1] and here == paid_from[index] then
     local off = written_off(index, head, window)
     local changes = off > 0 and change_after_reset(off) or {ARGV[10], ARGV[11], ARGV[12], ARGV[13]}
     for place, field in ipairs({'held', 'spent', 'over', 'inflight'}) do
@@ -59,7 +66,7 @@ for index = 1, (#KEYS - 4) / 3 do
     end
     if index == 1 then
       paid = redis.call('HMGET', key, 'limit', 'spent', 'held', 'over', 'inflight', 'n',
-        'price', 'price_n', 'price_snap', 'end', 'ord', 'epoch', 'alerted', 'prev')
+        'price', 'price_n', 'price_snap', 'end', 'ord', 'epoch', 'alerted', 'prev', 'label')
     end
   end
 end

@@ -23,7 +23,7 @@ if kind == 'grant' then
   if tonumber(amount) > MAX_LIMIT - limit or tonumber(amount) < -limit then return {'limit', before} end
 end
 
-open_window(at)
+open_window(at, ARGV[19], ARGV[18])
 if kind == 'grant' then
   redis.call('HINCRBY', at.window, 'limit', amount)
 elseif kind == 'reset' then

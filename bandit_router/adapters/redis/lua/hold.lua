@@ -1,4 +1,5 @@
--- Set money aside on every level and record the decision, or change nothing (but take note of alerts).
+-- Set money aside on every level and record the decision, or change nothing (but take note of alerts, and of windows
+-- that go on under another name).
 -- KEYS  1 decision  2 request id (the decision itself if there is none)  3 due  4 recent  then levels: see window.lua
 -- ARGV  1 hold  2 expected cost  3 held at  4 deadline  5 keep  6 decision id  7 member of due  8 decision  9 outcome
 --       10 context  11 price  12 price_n  13 price_snap  14 contexts kept  15 audit entries kept
@@ -55,20 +56,22 @@ for index, at in ipairs(levels) do
 end
 local before = integer(least or free(levels[1]))
 if short and exceeds(ARGV[1], before) then
+  for _, at in ipairs(levels) do go_on_as(at, ARGV[15], ARGV[3]) end
   local alerts = all_alerts()
   return {'full', all_fields(), alerts, before, short}
 end
 
 local paying = {}
 for index, at in ipairs(levels) do
-  open_window(at)
+  open_window(at, ARGV[15], ARGV[3])
   redis.call('HINCRBY', at.window, 'held', ARGV[1])
   redis.call('HINCRBY', at.window, 'inflight', ARGV[2])
   redis.call('HINCRBY', at.window, 'n', 1)
   if index == 1 then redis.call('HSET', at.window, 'price', ARGV[11], 'price_n', ARGV[12], 'price_snap', ARGV[13]) end
   at.fields = window_fields(at.window)
   table.insert(paying, 'g' .. index)
-  table.insert(paying, at.head[2] .. ' ' .. (at.opening or '0'))
+  local elsewhere = at.record ~= at.name and not at.is_old
+  table.insert(paying, at.head[2] .. ' ' .. (at.opening or '0') .. (elsewhere and ' ' .. at.record or ''))
 end
 redis.call('HSET', KEYS[1], 'd', ARGV[8], 'o', ARGV[9], 'free', before, 'rev', '0', 'deadline', ARGV[4],
   'keep', ARGV[5], unpack(paying))

@@ -60,7 +60,7 @@ def test_a_commit_touches_one_slot(tenant_id):
     commit = OutcomeCommit(
         tenant_id, "pool", "d1", charges, 0, b"", b"", Booking(stands=True), Booking(stands=False), 0
     )
-    assert len(slots(script_keys(redis_ledger._commit_command(commit)))) == 1
+    assert len(slots(script_keys(redis_ledger._commit_command(commit, [charge.window for charge in charges])))) == 1
 
 
 @pytest.mark.parametrize("tenant_id", TENANTS)
@@ -92,7 +92,7 @@ def test_partitions_have_slots_of_their_own():
 @pytest.mark.parametrize("path", LUA, ids=lambda path: path.name)
 def test_scripts_take_every_key_from_keys(path):
     calls = re.findall(r"redis\.call\('(\w+)', ([^,)]+)", path.read_text())
-    taken = r"KEYS\[\d\]|key|account|unpack\(KEYS|at\.(account|window|latest|index|audit|old)|old"
+    taken = r"KEYS\[\d\]|key|account|unpack\(KEYS|at\.(account|window|own|latest|index|audit|old)|old"
     built = [(name, key) for name, key in calls if not re.fullmatch(taken, key)]
     assert built == []
 

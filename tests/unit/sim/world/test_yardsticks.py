@@ -177,11 +177,28 @@ def test_edits_and_opening_windows_follow_the_accounts_rules() -> None:
     assert purse.view(Level("acme", replace(HOUR, ordinal=3), carry_over=True)).limit_nusd == 320
 
 
+def test_a_window_goes_on_under_another_rule_and_is_called_so_by_new_calls() -> None:
+    purse = Purse(500)
+    hour = Level("acme", Window(0, 3_600_000, None, WindowKind.HOUR, 0))
+    whole = Level("acme", Window(0))
+    period = purse.period(hour, 5)
+    assert purse.period(whole, 4) is period
+    assert period.window == hour.window
+    assert purse.period(whole, 5) is period
+    assert period.window == whole.window
+    assert purse.period(Level("acme", HOUR), 3_600_000) is period
+    assert [edit.reason for edit, _, _ in purse.trail] == [
+        "hour:0 goes on as fixed:0",
+        "fixed:0 goes on as hour:3600000",
+    ]
+
+
 def test_an_account_that_differs_from_the_books_is_a_violation() -> None:
-    books = Books({"acme": Purse(500, periods={"w": Period(500, [entry(make_outcome(100))])})})
-    books.check_law("acme", "w", Account(500, held_nusd=100, in_flight_nusd=50, decisions=1))
+    period = Period(500, [entry(make_outcome(100))])
+    books = Books({"acme": Purse(500, periods={"w": period})})
+    books.check_law("acme", "w", Account(500, held_nusd=100, in_flight_nusd=50, decisions=1), period)
     with pytest.raises(Violation, match="the books"):
-        books.check_law("acme", "w", Account(500, held_nusd=99, in_flight_nusd=50, decisions=1))
+        books.check_law("acme", "w", Account(500, held_nusd=99, in_flight_nusd=50, decisions=1), period)
 
 
 def test_a_lease_belongs_to_one_learner_until_it_ends() -> None:
