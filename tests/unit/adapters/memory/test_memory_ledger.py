@@ -26,4 +26,4 @@ async def test_settled_records_do_not_pile_up():
         clock.jump(0.1)
     assert len(ledger._records) < 50
     assert len(ledger._requests) < 50
-    assert len(ledger._due) < 50
+    assert len(ledger._due._queue) < 50
