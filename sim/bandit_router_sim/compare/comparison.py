@@ -14,12 +14,12 @@ from joblib import Parallel, delayed, parallel_config
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.compare.outcome import reported_rows
 from bandit_router_sim.compare.run import Subject, run_task
+from bandit_router_sim.compare.sentences import sentence_contexts, version_of
 from bandit_router_sim.compare.tasks import PEER, POLICY, REFERENCE, Task, budgets_between, tasks_of
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.kept.keys import digest_of
 from bandit_router_sim.logs.full import FloatArray, FullLog
 from bandit_router_sim.peers.registry import PEERS, Features
-from bandit_router_sim.peers.sentence_features import sentence_features
 from bandit_router_sim.replay.order import random_of
 from bandit_router_sim.replay.setting import Material, Policy
 
@@ -116,11 +116,11 @@ def _prepare(material: Material, plan: Plan, out_dir: Path, left_out: list[str])
     peers = [name for name, reason in reasons.items() if not reason]
     runners = [
         *((POLICY, policy.name, policy, "") for policy in plan.policies),
-        *((PEER, name, None, PEERS[name].version()) for name in peers),
+        *((PEER, name, None, version_of(PEERS[name])) for name in peers),
         *((REFERENCE, name, None, "") for name in plan.references),
     ]
     wants_sentences = any(PEERS[name].features is Features.SENTENCE for name in peers)
-    contexts = sentence_features(material.log.prompts, kept_in=out_dir / "features") if wants_sentences else None
+    contexts = sentence_contexts(material.log.prompts, kept_in=out_dir / "features") if wants_sentences else None
     budgets_usd = budgets_between(material.log, plan.budgets)
     subject = Subject(material, digest_of(material), contexts)
     return subject, tasks_of(runners, budgets_usd, seeds=plan.seeds, learn_share=plan.learn_share)

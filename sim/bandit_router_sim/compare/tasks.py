@@ -7,36 +7,23 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from bandit_router_sim.kept.keys import PRODUCT, code_digest, key_of
+from bandit_router_sim.kept.keys import code_digest, key_of
 from bandit_router_sim.logs.cost_range import cost_range_usd
 from bandit_router_sim.logs.full import FullLog
 from bandit_router_sim.replay.setting import Policy
 
 POLICY, PEER, REFERENCE = "policy", "peer", "reference"
 _SIM = "bandit_router_sim"
-_ORDER_AND_OUTCOME = (f"{_SIM}.compare.outcome", f"{_SIM}.replay.order")
-_FEATURES = (f"{_SIM}.compare.contexts", "bandit_router.core.context", "bandit_router.core.projection")
-_CODE = {
-    POLICY: (
-        *_ORDER_AND_OUTCOME,
-        f"{_SIM}.compare.replayed",
-        f"{_SIM}.replay",
-        *PRODUCT,
-    ),
-    PEER: (*_ORDER_AND_OUTCOME, *_FEATURES, f"{_SIM}.peers", "bandit_router.core.draw"),
-    REFERENCE: (
-        *_ORDER_AND_OUTCOME,
-        *_FEATURES,
-        f"{_SIM}.references",
-        "bandit_router.core.frontier",
-        "bandit_router.core.replan",
-    ),
+ENTRIES = {
+    POLICY: (f"{_SIM}.compare.replayed", f"{_SIM}.replay.sweep"),
+    PEER: (f"{_SIM}.peers.registry", f"{_SIM}.peers.runner", f"{_SIM}.compare.contexts"),
+    REFERENCE: (f"{_SIM}.references.registry",),
 }
-"""Modules and packages whose sources decide a result of that kind; a change in any of them makes earlier ones stale.
+"""The modules that run a task of that kind. A change in any that they import makes earlier results stale, and no other:
+a peer need not run again because the product has changed."""
 
-Modules that only name what is in the key anyway (the log, the setting) are not among them: a peer need not run again
-because the product has changed.
-"""
+CALLERS = (f"{_SIM}.compare.run", f"{_SIM}.kept.cache")
+"""Call them, and make of an outcome what is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +40,8 @@ class Task:
 
     def key(self, log_digest: str) -> str:
         """The same for runs that must agree, another otherwise: the setting, the log, and the code that ran."""
-        described = {**asdict(self), "log": log_digest, "code": code_digest(_CODE[self.kind])}
+        code = code_digest(ENTRIES[self.kind], alone=CALLERS)
+        described = {**asdict(self), "log": log_digest, "code": code}
         return key_of(described)
 
 

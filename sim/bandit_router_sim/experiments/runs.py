@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from bandit_router_sim.compare.contexts import contexts_of, whitened
+from bandit_router_sim.compare.sentences import sentence_contexts, version_of
 from bandit_router_sim.compare.tasks import budgets_between
 from bandit_router_sim.experiments.peer import PeerReplay
 from bandit_router_sim.kept.cache import Finished, ResultCache
-from bandit_router_sim.kept.keys import PRODUCT, code_digest, key_of
+from bandit_router_sim.kept.keys import code_digest, key_of
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.peers.registry import PEERS, Features
-from bandit_router_sim.peers.sentence_features import sentence_features
 from bandit_router_sim.replay.cluster import spread
 from bandit_router_sim.replay.named import NAMED, newcomer
 from bandit_router_sim.replay.result import RunResult
@@ -34,7 +34,13 @@ EXPERIMENTS = WITHOUT_NEWCOMER + WITH_NEWCOMER
 """By the scenario's name. The arm that joins in the last two is in none of the others."""
 
 PLAYERS = ("default", "quantile_holds", "paretobandit", "paretobandit_warm")
-_CODE = ("bandit_router_sim.experiments.peer", "bandit_router_sim.replay", "bandit_router_sim.peers", *PRODUCT)
+ENTRIES = (
+    "bandit_router_sim.experiments.peer",
+    "bandit_router_sim.replay.sweep",
+    "bandit_router_sim.peers.registry",
+    "bandit_router_sim.compare.contexts",
+)
+"""The modules that run a task; what they import decides its result."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +136,7 @@ def _play_peer(ground: Ground, task: Task, *, hard: bool) -> RunResult:
 
 def _contexts(material: Material, features: Features, kept_in: Path | None) -> FloatArray:
     if features is Features.SENTENCE:
-        return sentence_features(material.log.prompts, kept_in=kept_in)
+        return sentence_contexts(material.log.prompts, kept_in=kept_in)
     return whitened(contexts_of(material))
 
 
@@ -139,13 +145,13 @@ def _policy_of(player: str) -> Policy:
 
 
 def _key(task: Task, digests: Mapping[str, str]) -> str:
-    version = "" if task.player in POLICIES else PEERS[task.player].version()
+    version = "" if task.player in POLICIES else version_of(PEERS[task.player])
     return key_of(
         {
             "player": task.player,
             "version": version,
             "setting": repr(task.setting),
             "log": digests[task.experiment],
-            "code": code_digest(_CODE),
+            "code": code_digest(ENTRIES, alone=(__name__,)),
         }
     )

@@ -7,16 +7,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
-from importlib import metadata, resources
-from importlib.resources.abc import Traversable
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from bandit_router_sim.kept.imports import modules_behind, source_of
 from bandit_router_sim.replay.setting import Material
 
-PRODUCT = ("bandit_router.core", "bandit_router.service", "bandit_router.adapters.memory")
-"""Packages of the product that decide what a replay does."""
+_LIBRARIES = ("numpy", "scipy")
+"""Whose versions are in every key: all numbers come from them."""
 
 _KEY_CHARACTERS = 32
 
@@ -29,35 +29,25 @@ def key_of(described: Mapping[str, Any]) -> str:
 def digest_of(material: Material) -> str:
     """A digest of everything a run reads of the material."""
     log = material.log
-    digest = hashlib.sha256(json.dumps([log.name, log.arm_ids, log.query_ids]).encode())
-    for text in log.prompts:
-        digest.update(text.encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(json.dumps([log.name, log.arm_ids, log.query_ids, log.prompts]).encode())
     for array in (log.scores, log.costs_usd, log.input_tokens, material.embeddings):
+        digest.update(repr(array.shape).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(json.dumps({arm_id: asdict(price) for arm_id, price in material.prices.items()}).encode())
     return digest.hexdigest()
 
 
 @cache
-def code_digest(names: tuple[str, ...]) -> str:
-    """The package's version and a digest of the sources of these modules and packages."""
-    digest = hashlib.sha256(metadata.version("bandit-router").encode())
-    for name in names:
-        for source in _sources(name):
-            digest.update(source.read_bytes())
+def code_digest(entries: tuple[str, ...], *, alone: tuple[str, ...] = ()) -> str:
+    """A digest of all code that runs behind these modules (`imports.modules_behind`), and the libraries' versions.
+
+    `alone`: modules that count without what they import, because they only call the right one of several entries.
+    """
+    versions = [metadata.version(name) for name in ("bandit-router", *_LIBRARIES)]
+    digest = hashlib.sha256(json.dumps(versions).encode())
+    for name in (*modules_behind(entries), *alone):
+        source = source_of(name)
+        assert source is not None, f"no module {name!r}"
+        text = source.read_bytes()
+        digest.update(f"{name} {len(text)} ".encode() + text)
     return digest.hexdigest()
-
-
-def _sources(name: str) -> list[Traversable]:
-    """The file of a module, or the files of a package and of the packages in it."""
-    parent, _, leaf = name.rpartition(".")
-    module = resources.files(parent) / f"{leaf}.py"
-    if module.is_file():
-        return [module]
-    return _files(resources.files(name))
-
-
-def _files(folder: Traversable) -> list[Traversable]:
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    files = [entry for entry in entries if entry.is_file() and entry.name.endswith(".py")]
-    return files + [file for entry in entries if entry.is_dir() for file in _files(entry)]

@@ -13,14 +13,15 @@ import numpy as np
 from bandit_router.adapters.encoding.factory import make_encoder
 from bandit_router.service.contexts import EncoderHandle
 from bandit_router_sim.kept.cache import Details, Finished, ResultCache
-from bandit_router_sim.kept.keys import PRODUCT, code_digest, digest_of, key_of
+from bandit_router_sim.kept.keys import code_digest, digest_of, key_of
 from bandit_router_sim.replay.cluster import spread
 from bandit_router_sim.replay.engine import Replay
 from bandit_router_sim.replay.result import RunResult
 from bandit_router_sim.replay.scenario import STATIONARY, Scenario
 from bandit_router_sim.replay.setting import Material, Policy, Setting
 
-_CODE = ("bandit_router_sim.replay", *PRODUCT)
+ENTRIES = ("bandit_router_sim.replay.sweep",)
+"""The modules that run a replay; what they import decides its result."""
 
 
 def settings_of(
@@ -97,7 +98,7 @@ def account_of(result: RunResult) -> Details:
 
 def key_of_replay(setting: Setting, log_digest: str) -> str:
     """The key of a replay's result: the setting, the log and the code that runs."""
-    return key_of({"setting": repr(setting), "log": log_digest, "code": code_digest(_CODE)})
+    return key_of({"setting": repr(setting), "log": log_digest, "code": code_digest(ENTRIES)})
 
 
 def digest_for_replay(material: Material) -> str:
