@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from ledger_books import Book, Shelf
 from ledger_builders import DAY_MS, FIXED, POOL, commit_of, day, edit_of, hold_request, level_of, month, session_of
 
 from bandit_router.adapters.memory import ManualClock, MemoryStore
@@ -25,7 +26,6 @@ from bandit_router.core.budget import BudgetEditKind, LimitError
 from bandit_router.core.codec import decode_outcome
 from bandit_router.core.money import MAX_LIMIT_NUSD
 from bandit_router.core.outcomes import Bill, Billing, Feedback, OutcomeKind, apply_feedback, expire
-from bandit_router.core.windows import Window
 from bandit_router.ports.ledger import AccountMissing, DoesNotFit, EditIdTaken, Held, Level
 from tests.conftest import STORE_TIMEOUT_S, flush
 
@@ -46,47 +46,6 @@ feedbacks = st.builds(
     retract=st.booleans(),
     idempotency_key=st.sampled_from(["", "k1", "k2"]),
 )
-
-
-@dataclass(eq=False)
-class Book:
-    """A window of the tenant or of the organisation: what it is called now, as far as that is known."""
-
-    window: Window
-
-
-class Shelf:
-    """Which windows an account has had, by every name; `latest` goes on under any name whose time it shares."""
-
-    def __init__(self):
-        self.books: dict[str, Book] = {}
-        self.latest: Book | None = None
-        self.latest_ms = 0
-
-    def find(self, window):
-        if self.latest is not None and (self.latest.window.name == window.name or shares(self.latest.window, window)):
-            return self.latest
-        return self.books.get(window.name)
-
-    def use(self, window, now_ms, *, opens=True):
-        """The book of a call in this window; a refusal opens none."""
-        book = self.find(window)
-        if book is None and opens:
-            book = Book(window)
-            if self.latest is None or self.latest.window.start_ms < window.start_ms:
-                self.latest, self.latest_ms = book, now_ms
-        if book is None:
-            return None
-        self.books[window.name] = book
-        if book is self.latest and shares(book.window, window) and now_ms >= self.latest_ms and book.window != window:
-            book.window, self.latest_ms = window, now_ms
-        return book
-
-
-def shares(one, other):
-    """Whether two windows have an instant in common."""
-    ends = [2**60 if window.end_ms is None else window.end_ms for window in (one, other)]
-    return max(one.start_ms, other.start_ms) < min(ends)
 
 
 @dataclass
