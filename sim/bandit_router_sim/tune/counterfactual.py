@@ -3,15 +3,19 @@
 A policy that keeps a budget depends on its own past, so its value cannot be read from weights of one fixed policy.
 Here the loop is closed: the product's services, on memory stores and a virtual clock, decide about the logged requests
 in the logged order, learn and pay in the world of `tune.past`. That gives, for every request t, the probabilities
-π_t(a) with which they would have chosen. Given the loop's own past, π_t does not depend on the logged choice A_t, so
+π_t(a) with which they would have chosen. Were the loop's past free of the outcome y_t,
 
     φ_t = Σ_a π_t(a) q̂_t(a) + π_t(A_t)/p_t(A_t) · (y_t − q̂_t(A_t))
 
-has the expected outcome of that step as its mean (doubly robust, for rewards and for bills; missing outcomes weigh 0
-and observed ones 1/ê). The mean of φ is reported, never the outcomes of the imputed world, which stand beside it as
-what the loop itself saw. Exact up to the following, which the output repeats:
+would have the expected outcome of that step as its mean (doubly robust, for rewards and for bills; missing outcomes
+weigh 0 and observed ones 1/ê). The mean of φ is reported, never the outcomes of the imputed world, which stand beside
+it as what the loop itself saw. Exact up to the following, which the output repeats:
 
 - the loop's past contains outcomes that models made up from the log, so it is a likely past and not the one;
+- y_t is among them where row t lent its outcome to an earlier row (`tune.past`), and so the reading is too high for the
+  loop that was lived, in a bare loop by .2 to .5 of its standard error. The lived loop, with fewer outcomes to learn
+  from than calls, is worse by about as much than one that buys every outcome anew, whose value is asked for, so that
+  together they were small beside the standard error (docs/decisions/0054-donors-of-matched-outcomes.md);
 - refused requests earn and cost nothing, and requests that the log's own service refused are not in the log;
 - where π_t gives chance to an arm that the log could not choose, only q̂ speaks: the interval is widened by what that
   chance could hide, and above 1 % of all chances there is no answer.

@@ -6,6 +6,12 @@ and whose predicted outcome (`ope.outcome_models`, cross-fitted) is among the te
 their real scatter, which neither a prediction nor a doubly robust pseudo-outcome has: q̂ + w (y − q̂) leaves [0, 1] by
 factors of 1/p. They are drawn anew for every seed. A loop learns and pays in this world; what it is worth is not read
 there but from the logged outcomes alone (`tune.counterfactual`).
+
+A row's own outcome has no part in what its other arms bring: its q̂ are of other folds, and a donor chose the arm that
+it lends to. But the row is a donor itself, also to rows before it, so a loop that comes to it may have learned from its
+outcome. An outcome weighs in the loop's estimate of its arm as it weighs among that arm's logged outcomes, whatever the
+number of copies: O(d / n_a) of an estimate with d coordinates, which is not nothing beside the standard error of what
+is read. `tune.counterfactual` says what it comes to, and why donors are not restricted to the past.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -89,6 +90,18 @@ def test_a_matched_outcome_is_the_rows_own_or_one_that_the_arm_really_had() -> N
     np.testing.assert_array_equal(values[own], log.rewards[own])
     assert set(values.tolist()) <= set(log.rewards[own].tolist())
     assert outcome.kind is REWARD
+
+
+def test_a_rows_own_outcome_has_no_part_in_what_its_other_arms_bring() -> None:
+    log, mark = logged(), 0.123456789
+    for row in (0, 450, 899):
+        rewards = log.rewards.copy()
+        rewards[row] = mark
+        marked = past_of(replace(log, rewards=rewards), list_prices=world().prices).prepared.reward
+        np.testing.assert_array_equal(marked.predictions[row], relived().prepared.reward.predictions[row])
+        for seed, arm in itertools.product(range(20), range(3)):
+            values = matched(marked, log.actions, arm, np.random.Generator(np.random.PCG64(seed)))
+            assert (values[row] == mark) == (arm == log.actions[row])
 
 
 def test_twice_the_list_price_doubles_the_bills_of_that_arm_alone() -> None:
