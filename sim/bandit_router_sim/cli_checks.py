@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -44,7 +44,26 @@ def checked_file(path: Path | None) -> Path | None:
     """A file that can be made where it shall be: known before a long run and not after it; else the command ends."""
     if path is not None and not path.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {str(path.parent)!r}")
+    if path is not None and path.is_dir():
+        raise typer.BadParameter(f"{str(path)!r} is a directory, and a file is to be written")
     return path
+
+
+def checked_directory(path: Path | None) -> Path | None:
+    """A directory that is there or can be made; otherwise the command ends."""
+    if path is not None and any(place.is_file() for place in (path, *path.parents)):
+        raise typer.BadParameter(f"{str(path)!r} is a file or in one, and a directory is to be written")
+    return path
+
+
+def told_apart(paths: Sequence[Path]) -> list[Path]:
+    """Logs of different names, by which results tell them apart; otherwise the command ends."""
+    twice = [path for number, path in enumerate(paths) if path.stem in [before.stem for before in paths[:number]]]
+    if twice:
+        raise typer.BadParameter(
+            f"{twice[0]}: results tell logs apart by their names, and {twice[0].stem!r} comes twice"
+        )
+    return list(paths)
 
 
 def holds_decisions(path: Path) -> bool:
@@ -53,6 +72,17 @@ def holds_decisions(path: Path) -> bool:
         return is_decision_log(path)
     except LogError as error:
         raise typer.BadParameter(str(error), param_hint="the log") from None
+
+
+def hold_decisions(paths: Sequence[Path]) -> bool:
+    """Whether the files are decision logs, all of them or none. Where some are or one is unreadable, the command ends.
+
+    Their replays have other options, and other figures to show.
+    """
+    found = {holds_decisions(path): path for path in reversed(paths)}
+    if len(found) > 1:
+        raise typer.BadParameter(f"{found[True]} is a decision log and {found[False]} is not; replay them apart")
+    return found.popitem()[0]
 
 
 def reason_of(error: Exception) -> str:

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from bandit_router.adapters.encoding.factory import UnknownEncoder
-from bandit_router_sim.cli_checks import checked_jobs, reason_of
+from bandit_router_sim.cli_checks import checked_directory, checked_jobs, reason_of, told_apart
 from bandit_router_sim.compare.arms import ARM_LISTS
 from bandit_router_sim.compare.comparison import BASELINE, Comparison, Plan
 from bandit_router_sim.compare.comparison import compare as compare_all
@@ -34,7 +34,9 @@ QUICK_BUDGETS, QUICK_SEEDS, QUICK_ROWS = 3, 2, 1500
 
 
 def compare(
-    logs: Annotated[list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True)],
+    logs: Annotated[
+        list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True, dir_okay=False)
+    ],
     *,
     budgets: Annotated[int, typer.Option(help="Budgets per log, between the cheapest and dearest arm.", min=1)] = 5,
     seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 20,
@@ -47,7 +49,9 @@ def compare(
     encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "static",
     quick: Annotated[bool, typer.Option("--quick", help="3 budgets, 2 orders, 1,500 queries: a smoke run.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
-    out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("comparison"),
+    out: Annotated[
+        Path, typer.Option(help="Results; run again to go on where it stopped.", callback=checked_directory)
+    ] = Path("comparison"),
     date: Annotated[str, typer.Option(help="Day printed in the report; today (UTC) if not given.")] = "",
 ) -> None:
     """Compare policies, peers and references on the same logs, orders and budgets."""
@@ -64,7 +68,9 @@ def compare(
     )
     if quick:
         plan = replace(plan, budgets=QUICK_BUDGETS, seeds=QUICK_SEEDS, max_rows=QUICK_ROWS)
-    materials = [_material(path, encoder=encoder, arms=arm or [], console=console) for path in logs]
+    if not (plan.policies or plan.peers or plan.references):
+        raise typer.BadParameter("--policies, --peers and --references are all none: there is nothing to compare")
+    materials = [_material(path, encoder=encoder, arms=arm or [], console=console) for path in told_apart(logs)]
     try:
         comparison = _run(materials, plan, out, console)
     except LogError as error:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bandit_router_sim.cli_checks import checked_budgets, checked_jobs
+from bandit_router_sim.cli_checks import checked_budgets, checked_directory, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
 from bandit_router_sim.experiments.runs import PLAYERS, Ground, ground_of, inner_budgets, run_all, tasks_of
 from bandit_router_sim.experiments.tables import changes_tables, delays_table
@@ -29,14 +29,19 @@ LEAST_ARMS = 3
 
 
 def experiments(
-    log: Annotated[Path, typer.Argument(help="A full-information log with costs and three arms or more.", exists=True)],
+    log: Annotated[
+        Path,
+        typer.Argument(help="A full-information log with costs and three arms or more.", exists=True, dir_okay=False),
+    ],
     *,
     what: Annotated[str, typer.Option(help=f"Of {', '.join(WHAT)}; comma-separated.")] = ",".join(WHAT),
     budget: Annotated[str, typer.Option(help="USD per request, comma-separated; else three inside the range.")] = "",
     seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 10,
     players: Annotated[str, typer.Option(help=f"Of {', '.join(PLAYERS)}, for changes.")] = ",".join(PLAYERS),
     jobs: Annotated[int, typer.Option(help="Processes; -1: one per core.", callback=checked_jobs)] = -1,
-    out: Annotated[Path, typer.Option(help="Results; run again to go on where it stopped.")] = Path("experiments"),
+    out: Annotated[
+        Path, typer.Option(help="Results; run again to go on where it stopped.", callback=checked_directory)
+    ] = Path("experiments"),
 ) -> None:
     """Changes of prices, quality and arms, played to the default and to ParetoBandit; late and rare feedback."""
     console = Console(stderr=True)

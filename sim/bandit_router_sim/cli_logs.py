@@ -19,8 +19,12 @@ from bandit_router_sim.logs.errors import BadRow, LogError
 from bandit_router_sim.logs.full import FullLog
 
 EXIT_REFUSED = 1
+KINDS = [kind for kind in CONVERTERS if kind != "generic"]
+"""The generic converter is told what the columns are, in Python."""
 
-LogFiles = Annotated[list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True)]
+LogFiles = Annotated[
+    list[Path], typer.Argument(help="Full-information logs: parquet, JSONL or CSV.", exists=True, dir_okay=False)
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and count them.")]
 
 
@@ -48,15 +52,15 @@ def describe(
 
 
 def convert(
-    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(CONVERTERS)}.")],
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}.")],
     sources: Annotated[list[Path], typer.Argument(help="Files of that kind.", exists=True)],
     *,
     out: Annotated[Path, typer.Option(help="Canonical log to write: .parquet or .jsonl.", callback=checked_file)],
     skip_bad: SkipBad = False,
 ) -> None:
     """Turn a published log into the canonical format."""
-    if kind not in CONVERTERS:
-        raise typer.BadParameter(f"{kind!r} is not one of {', '.join(CONVERTERS)}", param_hint="KIND")
+    if kind not in KINDS:
+        raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}", param_hint="KIND")
     bad: list[BadRow] = []
     try:
         log = CONVERTERS[kind](*sources, on_bad=bad.append if skip_bad else None)

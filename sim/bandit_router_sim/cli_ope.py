@@ -25,7 +25,9 @@ SHOWN = ("ips", "snips", "dm", "dr")
 
 
 def ope(
-    log_file: Annotated[Path, typer.Argument(help="A decision log: `bandit-router events POOL`.", exists=True)],
+    log_file: Annotated[
+        Path, typer.Argument(help="A decision log: `bandit-router events POOL`.", exists=True, dir_okay=False)
+    ],
     *,
     arm: Annotated[list[str] | None, typer.Option(help="Evaluate always this arm; repeatable.")] = None,
     budget: Annotated[str, typer.Option(help="Read the price frontier at these USD per request.")] = "",

@@ -31,8 +31,10 @@ _SAMPLE_SEED = 2_147_483_646
 
 
 def prior_study(
-    logs: Annotated[list[Path] | None, typer.Argument(help="Full-information logs with costs.", exists=True)] = None,
-    battles: Annotated[Path | None, typer.Option(help="Preference battles.", exists=True)] = None,
+    logs: Annotated[
+        list[Path] | None, typer.Argument(help="Full-information logs with costs.", exists=True, dir_okay=False)
+    ] = None,
+    battles: Annotated[Path | None, typer.Option(help="Preference battles.", exists=True, dir_okay=False)] = None,
     budgets: Annotated[int, typer.Option(help="Budgets per log, strictly between cheapest and dearest.", min=1)] = 3,
     seeds: Annotated[int, typer.Option(help="Orders.", min=1)] = 20,
     learner: Annotated[str, typer.Option(help="Learner that the priors are given to.")] = DEFAULT_LEARNER,

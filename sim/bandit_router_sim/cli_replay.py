@@ -18,11 +18,13 @@ from bandit_router.core.errors import InvalidRequest
 from bandit_router.core.resources import HoldPolicy, WindowKind
 from bandit_router_sim.cli_checks import (
     checked_budgets,
+    checked_directory,
     checked_file,
     checked_jobs,
     checked_policy,
-    holds_decisions,
+    hold_decisions,
     reason_of,
+    told_apart,
 )
 from bandit_router_sim.cli_relive import Relive, replay_decisions
 from bandit_router_sim.kept.cache import Finished, ResultCache
@@ -48,6 +50,9 @@ _PARTS = {"phases": "phase", "windows": "window", "tenants": "tenant_id"}
 KINDS = [kind.value for kind in WindowKind if kind is not WindowKind.FIXED]
 
 DefaultReward = Annotated[float | None, typer.Option(help="Assumed of answers that get none.", min=0.0, max=1.0)]
+Results = Annotated[
+    Path | None, typer.Option(help="Results; run again to go on where it stopped.", callback=checked_directory)
+]
 DefaultAfter = Annotated[int | None, typer.Option(help="Requests until --default-reward is assumed.", min=1)]
 
 
@@ -70,7 +75,9 @@ class _Play:
 
 
 def replay(
-    logs: Annotated[list[Path], typer.Argument(help="Full-information logs, or decision logs.", exists=True)],
+    logs: Annotated[
+        list[Path], typer.Argument(help="Full-information logs, or decision logs.", exists=True, dir_okay=False)
+    ],
     *,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "default",
     budget: Annotated[str, typer.Option(help="USD per request; several separated by commas.")] = "",
@@ -96,7 +103,7 @@ def replay(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the runs to this file.", callback=checked_file)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Results; run again to go on where it stopped.")] = None,
+    out: Results = None,
 ) -> None:
     """Replay logs under budgets; rewards, spend and refusals are those after learning; decision logs count whole."""
     console = Console(stderr=True)
@@ -106,7 +113,7 @@ def replay(
     flags = {"reward_delay": reward_delay, "bill_delay": bill_delay, "reward_rate": reward_rate, "windows": windows}
     default = {"default_reward": default_reward, "default_reward_after": default_reward_after}
     changed = {name: value for name, value in {**flags, **default, "window": kind}.items() if value is not None}
-    if holds_decisions(logs[0]):
+    if hold_decisions(logs):
         _no_scenario(scenario != "stationary" or bool(changed) or bool(arm) or out is not None)
         how = Relive(limit_usd, seeds, jobs, skip_bad, json_file)
         replay_decisions(logs, chosen, checked_budgets(budget) if budget else [], how)
@@ -114,7 +121,7 @@ def replay(
     play = _Play(scenario, changed, limit_usd)
     cache = None if out is None else ResultCache(out)
     runs: list[tuple[FullLog, Setting, Finished]] = []
-    for path in logs:
+    for path in told_apart(logs):
         material = _material(path, encoder=encoder, arms=arm or [], skip_bad=skip_bad, console=console)
         settings = _settings(material.log, chosen, play, budget=budget, seeds=seeds, learn_share=learn_share)
         runs.extend(_run(material, settings, cache, jobs=jobs, backend=backend, console=console))

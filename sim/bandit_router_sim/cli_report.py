@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bandit_router_sim.cli_checks import checked_file
 from bandit_router_sim.report.page import write_page
 from bandit_router_sim.report.results import NotAComparison
 
@@ -17,7 +18,9 @@ EXIT_USAGE = 2
 def report(
     directory: Annotated[Path, typer.Argument(help="What `compare` wrote.", exists=True, file_okay=False)],
     *,
-    out: Annotated[Path | None, typer.Option(help="The page; report.html in the directory if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The page; report.html in the directory if not given.", callback=checked_file)
+    ] = None,
 ) -> None:
     """Render a comparison as one HTML page that needs nothing else."""
     console = Console(stderr=True)

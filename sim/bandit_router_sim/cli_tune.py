@@ -32,9 +32,15 @@ from bandit_router_sim.tune.search_space import NothingToSearch
 
 tune = typer.Typer(help="Tune budgets and settings on logs.", no_args_is_help=True)
 
-FullOrDecisions = Annotated[Path, typer.Argument(help="A full-information log, or exported events.", exists=True)]
-FullLogFile = Annotated[Path, typer.Argument(help="A full-information log: parquet, JSONL or CSV.", exists=True)]
-Events = Annotated[Path, typer.Argument(help="A decision log: `bandit-router events POOL`.", exists=True)]
+FullOrDecisions = Annotated[
+    Path, typer.Argument(help="A full-information log, or exported events.", exists=True, dir_okay=False)
+]
+FullLogFile = Annotated[
+    Path, typer.Argument(help="A full-information log: parquet, JSONL or CSV.", exists=True, dir_okay=False)
+]
+Events = Annotated[
+    Path, typer.Argument(help="A decision log: `bandit-router events POOL`.", exists=True, dir_okay=False)
+]
 Learner = Annotated[str, typer.Option(help="Such as linucb:alpha=0.2.")]
 Exploration = Annotated[str, typer.Option(help="Such as igw:tau=800.")]
 Tenant = Annotated[str, typer.Option(help="Of a decision log: only this tenant's decisions.")]

@@ -151,10 +151,11 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 def _of_objects(path: Path, rows: Iterator[dict[str, Any] | None], findings: Findings, wants: Wants) -> Table:
     columns: dict[str, list[Any]] = {}
-    length = 0
+    length = bad = 0
     for row in rows:
         if row is None:
             findings.add(length + 1, "", ONE_OBJECT_A_LINE)
+            bad += 1
         for name, value in (row or {}).items():
             if name not in columns and wants(name):
                 columns[name] = [None] * length
@@ -163,6 +164,8 @@ def _of_objects(path: Path, rows: Iterator[dict[str, Any] | None], findings: Fin
         length += 1
         for cells in columns.values():
             cells.extend([None] * (length - len(cells)))
+    if length and bad == length:
+        raise UnusableLog(str(path), f"none of its {length} rows is a JSON object in UTF-8")
     return Table(str(path), length, dict(columns))
 
 

@@ -32,6 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     log = make_material(60).log
     write_full_log(log.with_arms(log.arm_ids[:2]), path / "two.parquet")
     (path / "cut.parquet").write_bytes(b"PAR1")
+    (path / "folder.jsonl").mkdir()
+    (path / "prose.jsonl").write_text("dear diary\nnothing happened\n")
+    (path / "decisions.jsonl").write_text('{"decision_id": "d1", "arms": []}\n')
     return path
 
 
@@ -46,11 +49,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("replay good.parquet --budget 0.001 --arm nope", ": no arm 'nope'"),
         ("replay good.parquet --budget 0.001 --jobs 0", "at least 1"),
         ("replay good.parquet --budget 0.001 --json /nowhere/runs.json", "no directory '/nowhere'"),
-        ("convert generic good.parquet --out /nowhere/log.parquet", "no directory '/nowhere'"),
+        ("convert sprout good.parquet --out /nowhere/log.parquet", "no directory '/nowhere'"),
+        ("convert generic good.parquet --out new.parquet", "'generic' is not one of"),
+        ("replay good.parquet --budget 0.001 --json OUT", "is a directory, and a file is to be written"),
+        ("replay good.parquet --budget 0.001 --out good.parquet", "is a file or in one"),
+        ("compare good.parquet --out good.parquet", "is a file or in one"),
+        ("experiments good.parquet --out good.parquet", "is a file or in one"),
+        ("replay folder.jsonl --budget 0.001", "is a directory"),
+        ("compare good.parquet --policies none --peers none --references none", "there is nothing to compare"),
+        ("compare good.parquet good.parquet --out OUT", "'good' comes twice"),
+        ("replay good.parquet good.parquet --budget 0.001", "'good' comes twice"),
         ("tune policy good.parquet --out /nowhere/tuned.yaml", "no directory '/nowhere'"),
         ("replay good.parquet --budget 1e12 --jobs 1", "tenant.limit_nusd: limit_nusd must be between"),
         ("replay good.parquet --limit-usd 0", "--limit-usd"),
         ("replay cut.parquet --budget 0.001", "not readable as parquet"),
+        ("replay prose.jsonl --budget 0.001", "prose.jsonl: none of its 2 rows is a JSON object in UTF-8"),
+        ("validate prose.jsonl --skip-bad", "prose.jsonl: none of its 2 rows is a JSON object in UTF-8"),
+        ("ope prose.jsonl", "prose.jsonl: none of its 2 rows is a JSON object in UTF-8"),
+        ("replay good.parquet decisions.jsonl --budget 0.001", "decisions.jsonl is a decision log and "),
+        ("replay decisions.jsonl good.parquet --budget 0.001", "good.parquet is not; replay them apart"),
         ("tune budget cut.parquet", "not readable as parquet"),
         ("tune budget free.parquet", "no arm costs anything"),
         ("tune budget good.parquet --learner nope", "'nope' is not one of"),
@@ -66,8 +83,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_wrong_input_is_named(folder: Path, tmp_path: Path, command: str, said: str) -> None:
-    places = {"OUT": str(tmp_path)}
-    words = [str(folder / word) if word.endswith(".parquet") else places.get(word, word) for word in command.split()]
+    words = [
+        str(folder / word) if word.endswith((".parquet", ".jsonl")) else word.replace("OUT", str(tmp_path))
+        for word in command.split()
+    ]
     result = CliRunner().invoke(app, words, env={"COLUMNS": "300"})
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in (1, 2)
