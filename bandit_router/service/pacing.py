@@ -5,15 +5,19 @@ its first ones), with a new snapshot or catalog, after a budget edit, in a new w
 demand is forecast from the clock. All triggers but the last are counts and versions, not times, and the mark of the
 last solution is stored with every hold: a restarted replica goes on with the same λ and re-solves it at the same
 decision.
+
+The pace is that of the tenant or that of its organisation, whichever is slower: the organisation's money left over the
+calls that all of its tenants have left. A session's cap is no pace: nobody knows how many calls a session still has.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bandit_router.core.budget_policies.horizon import calls_left
-from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing
+from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing, pace_of
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query
 from bandit_router.core.resources import Tenant
@@ -45,11 +49,21 @@ class Pacer:
         self._reservoirs = Reservoirs()
 
     async def price(
-        self, tenant: Tenant, level: Level, served: ServedPool, query: Query, *, now_ms: int, rehearse: bool = False
+        self,
+        tenant: Tenant,
+        level: Level,
+        served: ServedPool,
+        query: Query,
+        *,
+        above: tuple[Tenant, Level] | None = None,
+        now_ms: int,
+        rehearse: bool = False,
     ) -> PriceMark:
         """The mark of the price in force for this decision, re-solved if it is due; a rehearsal leaves no trace.
 
-        Raises StoreUnavailable and AccountMissing when the tenant's state has to be read first.
+        `above`: the tenant's organisation and its level. Where the price follows a pace, it is read before a solution:
+        what this replica has seen of it last is not what one sees that has just been started.
+        Raises StoreUnavailable and AccountMissing when state has to be read first.
         """
         policy = parse_budget_policy(tenant.budget_policy)
         if policy.solve_every == 0 or served.model.has_fixed_shares or not served.has_live_arms:
@@ -60,7 +74,13 @@ class Pacer:
         self._paces.move_to_end(tenant.tenant_id)
         if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
             return pace.mark
-        mark = policy.solve(pace.mark, self._standing(pace, tenant, served, query, now_ms=now_ms))
+        pace_above_usd = math.inf
+        if above is not None and policy.follows_pace and not above[1].shadow:
+            pace_above_usd = await self._pace_above(*above, now_ms=now_ms)
+            if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
+                return pace.mark
+        standing = self._standing(pace, tenant, served, query, now_ms=now_ms)
+        mark = policy.solve(pace.mark, replace(standing, pace_above_usd=pace_above_usd))
         if not rehearse:
             pace.mark = mark
             pace.revision = served.revision
@@ -105,6 +125,13 @@ class Pacer:
         while len(self._paces) > MAX_TENANTS:
             self._paces.popitem(last=False)
         return pace
+
+    async def _pace_above(self, organisation: Tenant, level: Level, *, now_ms: int) -> float:
+        """What the organisation has left, in USD, per call that all of its tenants have left."""
+        budget = await self._ledger.budget(level)
+        account = budget.account
+        committed_nusd = account.spent_nusd + account.in_flight_nusd
+        return pace_of(account.limit_nusd, committed_nusd, calls_left=horizon_of(organisation, budget, now_ms=now_ms))
 
     def _standing(self, pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> Standing:
         account = pace.budget.account

@@ -130,8 +130,13 @@ class RouteService:
         _check_arms(request, served)
         query, projection_version = await self._contexts.build(served.pool, request)
         now_ms = self._clock.now_ms()
-        levels = await self._levels(tenant, request, now_ms)
-        solving = self._pacer.price(tenant, levels[0], served, query, now_ms=now_ms, rehearse=request.dry_run)
+        parent = await self._directory.tenant(tenant.parent_tenant_id) if tenant.parent_tenant_id else None
+        session_id = request.session.session_id
+        levels = levels_of(tenant, parent, session_id=session_id, now_ms=now_ms, find=self._windows.at)
+        above = None if parent is None else (parent, levels[1])
+        solving = self._pacer.price(
+            tenant, levels[0], served, query, above=above, now_ms=now_ms, rehearse=request.dry_run
+        )
         fails_open = tenant.outage_policy is OutagePolicy.FAIL_OPEN and not request.dry_run
         mark = await (self._price_or_latest(tenant, served, solving) if fails_open else solving)
         charge = parse_budget_policy(tenant.budget_policy).charge(mark)
@@ -162,10 +167,6 @@ class RouteService:
             self._outages.began(tenant)
             latest = self._pacer.latest(tenant.tenant_id)
             return PriceMark(0.0, 0, served.model.version) if latest is None else latest[0]
-
-    async def _levels(self, tenant: Tenant, request: RouteRequest, now_ms: int) -> tuple[Level, ...]:
-        parent = await self._directory.tenant(tenant.parent_tenant_id) if tenant.parent_tenant_id else None
-        return levels_of(tenant, parent, session_id=request.session.session_id, now_ms=now_ms, find=self._windows.at)
 
     async def _place(self, plan: Plan, decision: Decision) -> RouteReply:
         fails_open = plan.tenant.outage_policy is OutagePolicy.FAIL_OPEN

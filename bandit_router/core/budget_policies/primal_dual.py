@@ -70,6 +70,7 @@ class PrimalDual:
     is_mirror: bool
     is_log: bool
     solve_every: int = 1
+    follows_pace: bool = False
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """One step for every call since the last."""

@@ -6,6 +6,7 @@ hold: a restarted replica goes on from there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,6 +54,7 @@ class Standing:
     """How a tenant window stands when its price is solved.
 
     `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called.
+    `pace_above_usd`: the pace of what the tenant's organisation has left; no bound without one.
     """
 
     limit_nusd: int
@@ -62,6 +64,7 @@ class Standing:
     snapshot_version: int
     reservoir: Callable[[], Reservoir]
     weigh: Weigh
+    pace_above_usd: float = math.inf
 
     @property
     def calls(self) -> float:
@@ -70,8 +73,14 @@ class Standing:
 
     @property
     def pace_usd(self) -> float:
-        """Money left per call that is left."""
-        return nusd_to_usd(max(0, self.limit_nusd - self.committed_nusd)) / self.calls_left
+        """Money left per call that is left, where there is the least of it."""
+        own_usd = pace_of(self.limit_nusd, self.committed_nusd, calls_left=self.calls_left)
+        return min(own_usd, self.pace_above_usd)
+
+
+def pace_of(limit_nusd: int, committed_nusd: int, *, calls_left: float) -> float:
+    """Money left in a window, in USD, per call that is left of it."""
+    return nusd_to_usd(max(0, limit_nusd - committed_nusd)) / calls_left
 
 
 class Charge(Protocol):
@@ -100,6 +109,11 @@ class BudgetPolicy(Protocol):
     @property
     def solve_every(self) -> int:
         """Decisions after which the mark is solved again at the latest; 0: never, the price is always 0."""
+        ...
+
+    @property
+    def follows_pace(self) -> bool:
+        """Whether its solution is for `Standing.pace_usd`, so that what is above the tenant has to be looked at."""
         ...
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:

@@ -15,6 +15,7 @@ class Replan:
     """Implements `BudgetPolicy`."""
 
     solve_every: int = SOLVE_EVERY
+    follows_pace: bool = True
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """The price at which the policy's own choices cost the money left per call left."""

@@ -52,6 +52,7 @@ class Threshold:
 
     bin_calls: int
     solve_every: int = 1
+    follows_pace: bool = False
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """Ψ at the share of the bin's money that is committed now."""

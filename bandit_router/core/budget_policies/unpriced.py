@@ -12,6 +12,7 @@ class Unpriced:
     """Implements `BudgetPolicy`."""
 
     solve_every: int = 0
+    follows_pace: bool = False
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """The price 0."""

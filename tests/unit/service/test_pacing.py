@@ -7,9 +7,10 @@ import pytest
 
 from bandit_router.core.budget_policies.replan import SOLVE_EVERY
 from bandit_router.core.resources import WindowKind, WindowRule
-from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest
+from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest, Level
 from bandit_router.service import pacing
 from bandit_router.service.learning import LEASE_MS
+from bandit_router.service.messages import Usage
 from bandit_router.service.pacing import FORECAST_MS
 from bandit_router.service.reservoirs import Sample, build_reservoir
 from tests.builders import SMALL, make_arm, make_prices, make_tenant
@@ -24,6 +25,11 @@ class Watched(Wrapped):
     def __init__(self, inner: Any) -> None:
         super().__init__(inner)
         self.holds: list[HoldRequest] = []
+        self.looked_at: list[str] = []
+
+    async def budget(self, level: Level) -> Any:
+        self.looked_at.append(level.account_id)
+        return await self.inner.budget(level)
 
     async def hold(self, request: HoldRequest) -> Any:
         self.holds.append(request)
@@ -158,11 +164,13 @@ async def test_time_alone_changes_no_price_where_demand_is_declared() -> None:
     assert ledger.solved_at[-1] == mark
 
 
-async def serve(world: World, first: int, last: int) -> list[tuple[str, float, dict[str, float]]]:
+async def serve(
+    world: World, first: int, last: int, tenant_id: str = "acme"
+) -> list[tuple[str, float, dict[str, float]]]:
     """Decisions for consecutive request ids, settled and learned from as they come."""
     served = []
     for index in range(first, last):
-        reply = await world.route(f"query {index}", request_id=f"r{index}")
+        reply = await world.route(f"query {index}", tenant_id, request_id=f"r{index}")
         decision = reply.decision
         served.append((decision.arm_id, decision.price_per_usd, dict(reply.propensities)))
         await world.settle(reply, output_tokens=50 + 7 * (index % 40), reward=0.5 + 0.1 * (index % 4))
@@ -180,6 +188,60 @@ async def test_a_restarted_replica_decides_as_if_it_had_never_stopped(restart_at
     await world.services.close()
     after = await serve(await world.replica(seed=99), restart_at, 130)
     assert before + after == whole
+    assert len({price for _, price, _ in whole}) > 3
+
+
+def family(limit_nusd: int, **options: Any) -> list[Any]:
+    """An organisation, and two tenants that have money enough."""
+    organisation = make_tenant("acme", limit_nusd=limit_nusd, **options)
+    team = replace(TIGHT, tenant_id="acme/team", limit_nusd=10**12, parent_tenant_id="acme")
+    return [organisation, team, replace(team, tenant_id="acme/rival")]
+
+
+async def prices_of(world: World, calls: int, tenant_id: str = "acme/team") -> list[float]:
+    return [(await world.route(f"query {index}", tenant_id=tenant_id)).decision.price_per_usd for index in range(calls)]
+
+
+async def test_money_that_is_short_above_a_tenant_has_the_price_of_its_own() -> None:
+    for options in ({"expected_calls": 1000}, {"window": WindowRule(WindowKind.DAY), "expected_calls": 1000}):
+        above = await prices_of(await open_world(tenants=family(3 * 10**8, **options)), 31)
+        own = replace(TIGHT, limit_nusd=3 * 10**8)
+        assert above == await prices_of(await open_world(tenants=[own]), 31, "acme")
+        assert above[-1] > 0
+
+
+@pytest.mark.parametrize("options", [{"limit_nusd": 10**12}, {"limit_nusd": 3 * 10**8, "shadow": True}])
+async def test_an_organisation_that_is_loose_or_on_trial_moves_no_price(options: dict[str, Any]) -> None:
+    world = await open_world(tenants=family(**options, expected_calls=1000))
+    assert set(await prices_of(world, 5)) == {0.0}
+
+
+async def test_what_others_spend_of_the_organisation_makes_money_dearer() -> None:
+    alone, crowded = [await open_world(tenants=family(3 * 10**8, expected_calls=1000)) for _ in range(2)]
+    for index in range(200):
+        reply = await crowded.route(f"other {index}", tenant_id="acme/rival")
+        await crowded.feedback(reply.decision.decision_id, "acme/rival", usage=Usage(cost_nusd=10**6))
+    assert (await prices_of(crowded, 1))[0] > (await prices_of(alone, 1))[0] > 0
+
+
+async def test_the_organisation_is_looked_at_when_a_price_is_solved_and_only_then() -> None:
+    world, ledger = await watched_world(tenants=family(3 * 10**8, expected_calls=1000))
+    for index in range(40):
+        await world.route(f"query {index}", tenant_id="acme/team")
+    assert ledger.looked_at.count("acme") == len(ledger.solved_at) == 6
+    loose = [replace(tenant, budget_policy="primal_dual") for tenant in family(3 * 10**8)]
+    world, ledger = await watched_world(tenants=loose)
+    await world.route(tenant_id="acme/team")
+    assert "acme" not in ledger.looked_at
+
+
+async def test_a_restarted_replica_paces_by_the_organisation_as_before() -> None:
+    tenants = family(3 * 10**8)
+    whole = await serve(await open_world(tenants=tenants), 0, 80, "acme/team")
+    world = await open_world(tenants=tenants)
+    before = await serve(world, 0, 50, "acme/team")
+    await world.services.close()
+    assert before + await serve(await world.replica(seed=99), 50, 80, "acme/team") == whole
     assert len({price for _, price, _ in whole}) > 3
 
 

@@ -147,7 +147,8 @@ class World:
     ) -> FeedbackReply:
         """Report the usual usage and a reward."""
         usage = Usage(input_tokens=reply.decision.prompt_tokens, output_tokens=output_tokens)
-        return await self.feedback(reply.decision.decision_id, usage=usage, reward=reward)
+        decision = reply.decision
+        return await self.feedback(decision.decision_id, decision.tenant_id, usage=usage, reward=reward)
 
     async def budget(self, tenant_id: str = "acme") -> BudgetState:
         return await self.services.budgets.get(tenant_id)
