@@ -133,7 +133,7 @@ class RouteService:
         parent = await self._directory.tenant(tenant.parent_tenant_id) if tenant.parent_tenant_id else None
         session_id = request.session.session_id
         levels = levels_of(tenant, parent, session_id=session_id, now_ms=now_ms, find=self._windows.at)
-        above = None if parent is None else (parent, levels[1])
+        above = None if parent is None else (parent, own_level(parent, now_ms, self._windows.at))
         solving = self._pacer.price(
             tenant, levels[0], served, query, above=above, now_ms=now_ms, rehearse=request.dry_run
         )

@@ -28,9 +28,12 @@ from bandit_router.core.budget import Account, BudgetEditKind
 from bandit_router.core.codec import decode_outcome, encode_outcome
 from bandit_router.core.outcomes import Bill, Billing, Feedback, OutcomeKind, apply_feedback, expire
 from bandit_router.ports.ledger import DoesNotFit, Held
-from tests.conftest import STORE_TIMEOUT_S, flush
+from tests.conftest import flush
 
 FAMILIES = 128
+PATIENCE_S = 60.0
+"""How long the store may take: over so many steps a busy machine stands still now and then."""
+
 SET, GRANT, RESET = BudgetEditKind.SET_LIMIT, BudgetEditKind.GRANT, BudgetEditKind.RESET
 WINDOW = BudgetEditKind.WINDOW
 
@@ -169,7 +172,7 @@ class Marathon:
 async def run(url: str, steps: int, seed: int) -> Marathon:
     flush(url)
     now_ms = SystemClock().now_ms()
-    memory, remote = MemoryStore(ManualClock(now_ms)), connect(url, STORE_TIMEOUT_S)
+    memory, remote = MemoryStore(ManualClock(now_ms)), connect(url, PATIENCE_S)
     dice = [np.random.Generator(np.random.PCG64([seed, number])) for number in range(FAMILIES)]
     marathon = Marathon((memory, remote), now_ms, [Family(f"f{n}", dice[n]) for n in range(FAMILIES)])
     try:
