@@ -65,8 +65,8 @@ prior-study: venv ## What priors are worth: battles foretold, decisions saved (a
 experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (two hours on one core)
 	$(BIN)/bandit-router-sim experiments $(PARETO_LOG) --seeds 20 --out experiments $(ARGS)
 
-ope-coverage: venv $(filter $(PACKAGED_LOG),$(COVERAGE_LOGS)) ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (an hour)
-	$(BIN)/python -m bandit_router_sim.ope.coverage --logs 2000 --data $(COVERAGE_LOGS) --write docs/ope-coverage.md $(ARGS)
+ope-coverage: venv $(filter $(PACKAGED_LOG),$(COVERAGE_LOGS)) ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (half an hour)
+	$(BIN)/python -m bandit_router_sim.ope.coverage --logs 1000 --data $(COVERAGE_LOGS) --write docs/ope-coverage.md $(ARGS)
 
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800

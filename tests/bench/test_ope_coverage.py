@@ -1,6 +1,6 @@
 """Coverage of the off-policy intervals on real outcomes; with OPE_COVERAGE_PAGE=docs/ope-coverage.md also its tables.
 
-Half a minute per hundred logs. OPE_COVERAGE_LOGS sets their number a scenario, 2000 by default.
+Half a minute per hundred logs. OPE_COVERAGE_LOGS sets their number a scenario, 1000 by default.
 """
 
 from __future__ import annotations

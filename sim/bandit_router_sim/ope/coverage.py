@@ -1,6 +1,6 @@
 """Coverage benchmark: how often the intervals hold the truth, on simulated logs of real outcomes.
 
-    python -m bandit_router_sim.ope.coverage --data LOG.parquet --logs 2000 --write docs/ope-coverage.md
+    python -m bandit_router_sim.ope.coverage --data LOG.parquet --logs 1000 --write docs/ope-coverage.md
 
 Every simulated log draws its requests with replacement from the queries of a full-information log, so the truth is the
 mean over these queries; what is covered is the value over the distribution of requests (see `ope`).
@@ -19,7 +19,7 @@ from bandit_router_sim.ope.coverage_measure import ScenarioCoverage, measure
 from bandit_router_sim.ope.coverage_tables import as_markdown
 from bandit_router_sim.ope.scenarios import scenarios
 
-DEFAULT_LOGS = 2000
+DEFAULT_LOGS = 1000
 DEFAULT_ROWS = 2000
 MEASURED_BELOW = "<!-- measured: everything below is written by the command above -->\n"
 

@@ -16,7 +16,7 @@ from bandit_router_sim.ope.prepare import Options, prepare
 from bandit_router_sim.ope.scenarios import Scenario
 from bandit_router_sim.ope.synthesis import simulate
 
-_RESAMPLES = 400
+_RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True)
