@@ -161,10 +161,10 @@ class Family:
             if book in entry.books and entry.outcome.billing is not Billing.HELD:
                 entry.written_off_nusd[book] = max(entry.written_off_nusd.get(book, 0), entry.outcome.cost_nusd)
 
-    def some_entry(self) -> Entry:
-        """One of the latest decisions: of these days, or of those before, whose windows have ended."""
-        recent = [entry for entry in self.entries if entry.first_day >= self.first_day - DAYS]
-        return recent[-1 - self.pick(min(len(recent), 40))]
+    @property
+    def recent(self) -> list[Entry]:
+        """Decisions of these days, and of those before, whose windows have ended."""
+        return [entry for entry in self.entries if entry.first_day >= self.first_day - DAYS]
 
     def follow(self, entry: Entry, outcome: Outcome, packed: bytes) -> None:
         """The decision's outcome has changed."""
