@@ -15,6 +15,7 @@ PACKAGED_LOG := .recorded/paretobandit.parquet
 LOGS ?= $(or $(wildcard $(RECORDED)),$(PACKAGED_LOG))
 PARETO_LOG ?= $(or $(wildcard ../shared/data/paretobandit.parquet),$(PACKAGED_LOG))
 COVERAGE_LOGS ?= $(PARETO_LOG) $(wildcard ../shared/data/routellm_mmlu.parquet)
+OTHERS := default,disjoint,dlinucb,pilot,pilot_cosine,lints,epsilon_greedy,epoch_greedy,knn,static,ucb_floor,softmax,threshold,primal_dual,unpaced
 BATTLES ?= ../shared/data/qlora_oa_prefs.parquet
 
 .PHONY: help demo test venv lint types imports protos protos-check check compare prior-study experiments ope-coverage bench soak fmt clean
@@ -50,9 +51,9 @@ protos-check: venv ## Compare generated code, lint the protos, look for breaking
 	$(BIN)/python tools/protos.py lint
 	$(BIN)/python tools/protos.py breaking
 
-compare: venv $(filter $(PACKAGED_LOG),$(LOGS)) ## The default beside peers and references on every log with costs, at most 2,500 queries each, then beside every other policy, at most 1,000 (four hours on one core; run again to go on)
+compare: venv $(filter $(PACKAGED_LOG),$(LOGS)) ## The default beside peers and references on every log with costs, at most 2,500 queries each, then beside every other policy, at most 600 (three hours on one core; run again to go on)
 	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 2500 --out comparison $(ARGS)
-	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 1000 --policies all --peers none --references static_mix --out comparison/policies $(ARGS)
+	$(BIN)/bandit-router-sim compare $(LOGS) --seeds 20 --budgets 5 --max-rows 600 --policies $(OTHERS) --peers none --references static_mix --out comparison/policies $(ARGS)
 
 $(PACKAGED_LOG): | $(STAMPS)/venv
 	@mkdir -p $(@D)
