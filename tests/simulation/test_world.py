@@ -30,7 +30,7 @@ from bandit_router_sim.world.run import fresh_seed, play
 from bandit_router_sim.world.world import run_world
 
 FRESH = 40
-ENOUGH_TO_FIND_A_BUG = 100
+ENOUGH_TO_FIND_A_BUG = 150
 
 Planted = Callable[[pytest.MonkeyPatch], None]
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from bandit_router.core.errors import RouterError
 from bandit_router.core.resources import Arm, ExpiryPolicy, Pool, Tenant
 from bandit_router.ports.ledger import StoreUnavailable
-from bandit_router.service.budgets import BudgetService
 from bandit_router_sim.world.acts import Act, ActKind
 from bandit_router_sim.world.clients import Account, Clients
 from bandit_router_sim.world.founding import change_arm, make_arm, make_pool, make_tenant, make_window
@@ -31,7 +30,7 @@ class Operators:
         self._clients = clients
         self._pools: dict[str, dict[str, Arm]] = {}
         self._founded = 0
-        self._grants = 0
+        self._edits = 0
 
     # Replicas
 
@@ -193,12 +192,16 @@ class Operators:
         tenant = dice.pick(self._clients.memory.accounts).tenant
         limit_nusd, tenant_id = self._stage.watch.books.purses[tenant.tenant_id].base_limit_nusd, tenant.tenant_id
         amount_nusd = dice.pick((0, limit_nusd // 3, limit_nusd + 1, limit_nusd * 2, 2**53, 2**53 + 1))
-        why, who = "test", "world"
+        self._edits += 1
+        why, who, once = "test", "world", f"edit {self._edits}"
         steps: dict[str, tuple[float, Step]] = {
             "limit": (4.0, lambda: budgets.set_limit(tenant_id, min(amount_nusd, 10**12), reason=why, actor=who)),
             "most": (0.2, lambda: budgets.set_limit(tenant_id, amount_nusd, reason=why, actor=who)),
             "grant": (2.0, lambda: budgets.grant(tenant_id, limit_nusd // 4 + 1, reason=why, actor=who)),
-            "grant once": (1.0, lambda: self._grant_once(budgets, tenant_id, limit_nusd // 5 + 1)),
+            "grant once": (
+                1.0,
+                lambda: budgets.grant(tenant_id, limit_nusd // 5 + 1, reason=why, actor=who, edit_id=once),
+            ),
             "reset": (1.0, lambda: budgets.reset(tenant_id, reason=why, actor=who)),
             "rehearse": (0.5, lambda: budgets.reset(tenant_id, reason=why, actor=who, dry_run=True)),
             "get": (1.0, lambda: budgets.get(tenant_id)),
@@ -206,19 +209,8 @@ class Operators:
         }
         word = dice.weighted({word: weight for word, (weight, _) in steps.items()})
         act = self._stage.begin(ActKind.BUDGET, f"{word} {tenant_id}", replica)
-        self._stage.spawn(act, self._once(act, replica, steps[word][1]))
-
-    async def _grant_once(self, budgets: BudgetService, tenant_id: str, amount_nusd: int) -> None:
-        """A grant that is repeated until it is answered."""
-        self._grants += 1
-        edit_id = f"grant {self._grants}"
-        while True:
-            try:
-                await budgets.grant(tenant_id, amount_nusd, reason="test", actor="world", edit_id=edit_id)
-            except StoreUnavailable:
-                await turn()
-            else:
-                return
+        run = self._until_answered if word == "grant once" else self._once
+        self._stage.spawn(act, run(act, replica, steps[word][1]))
 
     def _edit(self, replica: Replica, what: str, step: Step) -> None:
         act = self._stage.begin(ActKind.ADMIN, what, replica)
@@ -233,12 +225,16 @@ class Operators:
         else:
             self._done(act, replica)
 
+    async def _until_answered(self, act: Act, replica: Replica, step: Step) -> None:
+        await self._insist(act, replica, step)
+
     async def _insist(self, act: Act, replica: Replica, step: Step) -> bool:
         """Repeat until it is done, which an earlier attempt may have seen to."""
         while True:
             try:
                 await step()
             except StoreUnavailable:
+                act.seen_version = 0  # what this attempt has read of the catalog was not taken over
                 await turn()
             except RouterError as error:
                 self._stage.tell(act, error.reason)
