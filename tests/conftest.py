@@ -165,6 +165,12 @@ def store(backend: Backend) -> Store:
     return backend.store
 
 
+@pytest.fixture
+def now_ms(backend: Backend) -> int:
+    """The instant at which a test begins, as the backend's clock has it."""
+    return backend.clock.now_ms()
+
+
 def flush(url: str) -> None:
     """Empty the store, also a cluster."""
     if url.startswith("redis+cluster"):

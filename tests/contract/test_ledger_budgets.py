@@ -18,11 +18,6 @@ SET, GRANT, RESET = BudgetEditKind.SET_LIMIT, BudgetEditKind.GRANT, BudgetEditKi
 
 
 @pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
-@pytest.fixture
 async def ledger(store):
     await store.ledger.open_account(TENANT, 100, 1)
     return store.ledger

@@ -13,11 +13,6 @@ from bandit_router.ports.ledger import DueDecision
 
 
 @pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
-@pytest.fixture
 async def ledger(store, now_ms):
     await store.ledger.open_account(TENANT, 100, 1)
     for decision_id in ("d1", "d2", "d3"):

@@ -16,11 +16,6 @@ APPLIED, DUPLICATE, CORRECTED = FeedbackStatus.APPLIED, FeedbackStatus.DUPLICATE
 
 
 @pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
-@pytest.fixture
 async def ledger(store, now_ms):
     """A ledger with one decision, whose hold is 10 of a limit of 100."""
     await store.ledger.open_account(TENANT, 100, 1)

@@ -18,11 +18,6 @@ def ledger(store):
     return store.ledger
 
 
-@pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
 async def test_hold_sets_money_aside_and_tells_the_account_after_it(ledger, now_ms):
     await ledger.open_account(TENANT, 100, 1)
     result = await ledger.hold(hold_request(now_ms, hold_nusd=30))

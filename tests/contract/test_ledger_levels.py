@@ -18,11 +18,6 @@ RIVAL = "acme/rival"
 
 
 @pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
-@pytest.fixture
 async def ledger(store):
     await store.ledger.open_account(ORGANISATION, 100, 1)
     await store.ledger.open_account(TEAM, 80, 2)

@@ -30,11 +30,6 @@ GRANT, RESET, WINDOW = BudgetEditKind.GRANT, BudgetEditKind.RESET, BudgetEditKin
 
 
 @pytest.fixture
-def now_ms(backend):
-    return backend.clock.now_ms()
-
-
-@pytest.fixture
 async def ledger(store):
     await store.ledger.open_account(TENANT, 100, 1)
     return store.ledger
