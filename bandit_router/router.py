@@ -50,7 +50,7 @@ class Router(AsyncCalls):
     ) -> None:
         """A router over services that somebody else starts and closes."""
         super().__init__(Calls(tenant_id, fallback_arm_id, timeout_s, batch_timeout_s, new_request_id))
-        self._guard = Guard(services.observer)
+        self._guard = Guard(services.observer, services.schema)
         self._router = RouterServicer(services, self._guard)
         self._administration = AdminServicer(services, asyncio.Event())
         self.admin = AsyncAdmin(self._invoke_admin)

@@ -175,13 +175,22 @@ class ResourceInUse(RouterError):
 
 
 class StateUnreadable(RouterError):
-    """What the pool has learned cannot be read by this replica: newer code wrote it, or it is damaged."""
+    """What is stored cannot be read by this replica: newer code wrote it, or it is damaged. Another one may read it.
+
+    `pool_id`: whose learned state it is; '': it is the store as a whole.
+    """
 
     code = "UNAVAILABLE"
     reason = "STATE_UNREADABLE"
 
     def __init__(self, pool_id: str, why: str) -> None:
-        super().__init__(f"the learned state of pool {pool_id!r} cannot be read by this replica: {why}")
+        what = f"the learned state of pool {pool_id!r}" if pool_id else "the store"
+        super().__init__(f"{what} cannot be read by this replica: {why}")
+
+    @classmethod
+    def of_store(cls, *, needs: int, known: int) -> StateUnreadable:
+        """The store needs a newer schema version than the code knows."""
+        return cls("", f"it needs schema version {needs}, this code knows up to {known}")
 
 
 class EventsTrimmed(RouterError):

@@ -30,10 +30,11 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys touched since a version, and the version they lead to."""
+    """Keys touched since a version, and the version they lead to. `schema`: that of the store, 0 if it bears none."""
 
     version: int
     keys: tuple[tuple[Kind, str], ...]
+    schema: int
 
 
 class VersionConflict(Exception):
@@ -59,6 +60,14 @@ class Catalog(Protocol):
         """Mark an empty store with `version`. Raises SchemaTooNew if it bears a higher one, ImportUnfinished."""
         ...
 
+    async def raise_schema(self, version: int) -> bool:
+        """Let the store bear at least `version`; True if it bore a lower one.
+
+        Then it returns once replicas that read `changes` as often as they should have been told, where there can be
+        others at all.
+        """
+        ...
+
     async def get(self, kind: Kind, key: str) -> Document | None:
         """The document, or None."""
         ...
@@ -79,5 +88,5 @@ class Catalog(Protocol):
         ...
 
     async def changes(self, since: int) -> Changes:
-        """What was put or deleted behind version `since`."""
+        """What was put or deleted behind version `since`, and the schema version that the store bears by now."""
         ...

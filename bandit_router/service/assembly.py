@@ -29,6 +29,7 @@ from bandit_router.service.priors import PriorService
 from bandit_router.service.projections import ProjectionService
 from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 from bandit_router.service.route import RouteService
+from bandit_router.service.schema import SchemaWatch
 from bandit_router.service.sweeping import Sweeper
 
 
@@ -75,6 +76,7 @@ class Services:
     directory: Directory
     models: Models
     contexts: ContextBuilder
+    schema: SchemaWatch
     store: Store
     clock: Clock
     observer: Observer
@@ -85,9 +87,15 @@ class Services:
         await self.directory.load()
 
     async def refresh(self) -> None:
-        """Take over changes that other replicas have made. Raises StoreUnavailable."""
+        """Take over changes that other replicas have made. Raises StoreUnavailable.
+
+        Once newer code has stored what this code would misread, what this replica learns for is left to others.
+        """
         await self.directory.refresh()
-        await self.models.refresh_all()
+        if self.schema.is_readable:
+            await self.models.refresh_all()
+        else:
+            await self.learner.release()
 
     async def close(self) -> None:
         """Write what was decided in an outage, give up leases and stop helpers; the store stays open."""
@@ -107,7 +115,8 @@ def assemble(
     archive: Archive | None = None,
 ) -> Services:
     """Services over `store`. `encoders` makes an encoder of its id; `archive` is that of a store which has one."""
-    directory = Directory(store.catalog)
+    schema = SchemaWatch(observer)
+    directory = Directory(store.catalog, schema)
     models = Models(directory, store.snapshots, observer)
     contexts = ContextBuilder(directory, encoders, observer)
     pacer = Pacer(store.ledger)
@@ -122,11 +131,12 @@ def assemble(
             clock=clock,
             entropy=entropy,
             outages=outages,
+            schema=schema,
             observer=observer,
         ),
-        feedback=FeedbackService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
+        feedback=FeedbackService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock, schema=schema),
         admin=_administer(store, directory, models, pacer, encoders),
-        budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock),
+        budgets=BudgetService(directory=directory, pacer=pacer, ledger=store.ledger, clock=clock, schema=schema),
         previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
         priors=PriorService(catalog=store.catalog, directory=directory, encoders=encoders),
@@ -140,13 +150,15 @@ def assemble(
             clock=clock,
             observer=observer,
             retention=retention,
+            schema=schema,
         ),
-        sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, observer=observer),
-        defaults=Defaults(ledger=store.ledger, pacer=pacer, clock=clock),
+        sweeper=Sweeper(ledger=store.ledger, pacer=pacer, clock=clock, schema=schema, observer=observer),
+        defaults=Defaults(ledger=store.ledger, pacer=pacer, clock=clock, schema=schema),
         outages=outages,
         directory=directory,
         models=models,
         contexts=contexts,
+        schema=schema,
         store=store,
         clock=clock,
         observer=observer,

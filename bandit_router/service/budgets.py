@@ -12,6 +12,7 @@ from bandit_router.ports.ledger import AccountMissing, AuditEntry, BudgetEdit, B
 from bandit_router.service.directory import Directory
 from bandit_router.service.levels import own_level
 from bandit_router.service.pacing import Pacer
+from bandit_router.service.schema import SchemaWatch
 
 MAX_AUDIT_PAGE = 1_000
 DEFAULT_AUDIT_PAGE = 100
@@ -20,7 +21,10 @@ DEFAULT_AUDIT_PAGE = 100
 class BudgetService:
     """Shows and edits the current window of a tenant."""
 
-    def __init__(self, *, directory: Directory, pacer: Pacer, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, *, directory: Directory, pacer: Pacer, ledger: Ledger, clock: Clock, schema: SchemaWatch
+    ) -> None:
+        self._schema = schema
         self._directory = directory
         self._pacer = pacer
         self._ledger = ledger
@@ -78,6 +82,7 @@ class BudgetService:
             if dry_run:
                 budget = await self._ledger.budget(level)
                 return replace(budget, account=budget.account.edit(edit.kind, edit.amount_nusd))
+            self._schema.check()
             budget = await self._ledger.edit_budget(edit, level)
         except LimitError as refusal:
             raise InvalidRequest.of(field, str(refusal)) from None

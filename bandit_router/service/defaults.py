@@ -13,6 +13,7 @@ from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import DueDecision, Ledger
 from bandit_router.service.feedback import make_commit
 from bandit_router.service.pacing import Pacer
+from bandit_router.service.schema import SchemaWatch
 
 ASSUME_BATCH = 500
 
@@ -20,13 +21,17 @@ ASSUME_BATCH = 500
 class Defaults:
     """Assumes the rewards that are due; any number of replicas may do so at once."""
 
-    def __init__(self, *, ledger: Ledger, pacer: Pacer, clock: Clock) -> None:
+    def __init__(self, *, ledger: Ledger, pacer: Pacer, clock: Clock, schema: SchemaWatch) -> None:
         self._ledger = ledger
+        self._schema = schema
         self._pacer = pacer
         self._clock = clock
 
     async def assume(self) -> int:
-        """Look at no more than ASSUME_BATCH due decisions; how many rewards were assumed. Raises StoreUnavailable."""
+        """Look at no more than ASSUME_BATCH due decisions; how many rewards were assumed.
+
+        Raises StoreUnavailable, StateUnreadable.
+        """
         due = await self._ledger.defaults_due(self._clock.now_ms(), ASSUME_BATCH)
         assumed = 0
         for item in due:
@@ -34,6 +39,7 @@ class Defaults:
         return assumed
 
     async def _assume(self, item: DueDecision) -> bool:
+        self._schema.check()
         record = await self._ledger.read(item.tenant_id, item.decision_id)
         if record is None:
             await self._ledger.drop_default(item.tenant_id, item.decision_id, None)
@@ -43,6 +49,7 @@ class Defaults:
         if default is None or not before.lacks_reward:
             await self._ledger.drop_default(item.tenant_id, item.decision_id, record.revision)
             return False
+        self._schema.check()
         transition = assume_reward(before, default.reward)
         commit = make_commit(decision, record, before, transition, recorded_ms=self._clock.now_ms())
         budget = await self._ledger.commit(commit)

@@ -5,6 +5,8 @@ has returned, on any replica, with all the arms that its pool had by then.
 
 Reading changes takes time, and several refreshes may be under way. What one brings is taken over at once and whole, so
 no decision sees half of it; one that another has overtaken is left out, so the view never goes back.
+
+The change feed also tells whether newer code has stored what this code would misread; see `schema`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from bandit_router.core.pool_prior import PoolPrior
 from bandit_router.core.prior_codec import decode_prior
 from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
-from bandit_router.ports.catalog import Catalog, Document, Kind
+from bandit_router.ports.catalog import Catalog, Changes, Document, Kind
 from bandit_router.service.documents import decode_projection, read_arm, read_pool, read_tenant, split_arm_key
+from bandit_router.service.schema import SchemaWatch
 
 _PAGE = 500
 
@@ -26,8 +29,9 @@ _PAGE = 500
 class Directory:
     """Pools, arms and tenants by id, from memory."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, schema: SchemaWatch) -> None:
         self._catalog = catalog
+        self._schema = schema
         self._version = 0
         self._pools: dict[str, Pool] = {}
         self._tenants: dict[str, Tenant] = {}
@@ -39,7 +43,7 @@ class Directory:
     async def load(self) -> None:
         """Read the whole catalog, then what was changed meanwhile. May be called again after StoreUnavailable."""
         if self._version == 0:
-            version = (await self._catalog.changes(0)).version
+            version = (await self._changes(0)).version
             self._take([document for kind in Kind for document in await self._list(kind)])
             self._version = version
         await self.refresh()
@@ -47,7 +51,7 @@ class Directory:
     async def refresh(self) -> bool:
         """Take over what has changed since the last call; True if anything had."""
         since = self._version
-        changes = await self._catalog.changes(since)
+        changes = await self._changes(since)
         found = [(kind, key, await self._catalog.get(kind, key)) for kind, key in changes.keys]
         if since < self._version >= changes.version:
             return False
@@ -107,6 +111,11 @@ class Directory:
     def children_of(self, tenant_id: str) -> tuple[str, ...]:
         """Ids of the tenants known whose parent this one is."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.parent_tenant_id == tenant_id))
+
+    async def _changes(self, since: int) -> Changes:
+        changes = await self._catalog.changes(since)
+        self._schema.told(changes.schema)
+        return changes
 
     async def _list(self, kind: Kind) -> list[Document]:
         documents: list[Document] = []

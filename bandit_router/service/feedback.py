@@ -36,6 +36,7 @@ from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
 from bandit_router.service.outages import may_be_unwritten
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.route import KEEP_RECORDS_MS, charged_level
+from bandit_router.service.schema import SchemaWatch
 
 MAX_COMMITS = 32
 """Attempts to commit one report; each failure means that another report on the same decision went through."""
@@ -50,8 +51,11 @@ MAX_METRICS = 64
 class FeedbackService:
     """Answers Feedback for one replica."""
 
-    def __init__(self, *, directory: Directory, pacer: Pacer, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, *, directory: Directory, pacer: Pacer, ledger: Ledger, clock: Clock, schema: SchemaWatch
+    ) -> None:
         self._directory = directory
+        self._schema = schema
         self._pacer = pacer
         self._ledger = ledger
         self._clock = clock
@@ -80,6 +84,7 @@ class FeedbackService:
         transition = apply_feedback(before, make_feedback(request, decision))
         _check_size(transition.outcome)
         if transition.changed:
+            self._schema.check()
             budget = await self._ledger.commit(
                 make_commit(decision, record, before, transition, recorded_ms=self._clock.now_ms())
             )

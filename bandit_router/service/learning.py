@@ -26,6 +26,7 @@ from bandit_router.ports.snapshots import DeadLetter, LetterChange, Snapshot, Sn
 from bandit_router.service.directory import Directory
 from bandit_router.service.models import Models, empty_state, in_coordinates_of
 from bandit_router.service.retention import Retention, Trimmer
+from bandit_router.service.schema import SchemaWatch
 
 LEASE_MS = 3_000
 RENEW_MS = LEASE_MS // 3
@@ -70,7 +71,9 @@ class Learner:
         clock: Clock,
         observer: Observer,
         retention: Retention,
+        schema: SchemaWatch,
     ) -> None:
+        self._schema = schema
         self._owner = owner
         self._directory = directory
         self._models = models
@@ -192,7 +195,8 @@ class Learner:
             found.dead.append(DeadLetter("", entry, str(refusal), self._clock.now_ms(), tries))
 
     async def _publish(self, pool_id: str, token: int, found: _Fold) -> bool:
-        """Store the state and serve it; False if another learner has taken over."""
+        """Store the state and serve it; False if another learner has taken over. Raises StateUnreadable."""
+        self._schema.check()
         snapshot = Snapshot(version=found.state.version, state=encode_pool_state(found.state))
         letters = LetterChange(tuple(found.dead), tuple(found.tried))
         if not await self._snapshots.save(pool_id, token, snapshot, letters=letters):

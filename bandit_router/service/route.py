@@ -43,6 +43,7 @@ from bandit_router.service.outages import Outages, within_patience
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.plan import Plan
 from bandit_router.service.reservoirs import Sample
+from bandit_router.service.schema import SchemaWatch
 
 KEEP_RECORDS_MS = 7 * 24 * 3_600_000
 """How long a decision's record outlives its deadline: late feedback is taken until then."""
@@ -65,9 +66,11 @@ class RouteService:
         clock: Clock,
         entropy: Entropy,
         outages: Outages,
+        schema: SchemaWatch,
         observer: Observer,
     ) -> None:
         self._directory = directory
+        self._schema = schema
         self._models = models
         self._contexts = contexts
         self._pacer = pacer
@@ -171,6 +174,7 @@ class RouteService:
     async def _place(self, plan: Plan, decision: Decision) -> RouteReply:
         fails_open = plan.tenant.outage_policy is OutagePolicy.FAIL_OPEN
         for _ in range(MAX_ROUNDS):
+            self._schema.check()
             holding = self._ledger.hold(_hold_request(plan, decision))
             try:
                 result = await (within_patience(holding) if fails_open else holding)

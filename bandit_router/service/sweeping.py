@@ -9,6 +9,7 @@ from bandit_router.ports.ledger import DueDecision, Ledger
 from bandit_router.ports.observer import Observer
 from bandit_router.service.feedback import make_commit
 from bandit_router.service.pacing import Pacer
+from bandit_router.service.schema import SchemaWatch
 
 SWEEP_BATCH = 500
 
@@ -16,14 +17,18 @@ SWEEP_BATCH = 500
 class Sweeper:
     """Expires due decisions; any number of replicas may sweep at once."""
 
-    def __init__(self, *, ledger: Ledger, pacer: Pacer, clock: Clock, observer: Observer) -> None:
+    def __init__(self, *, ledger: Ledger, pacer: Pacer, clock: Clock, schema: SchemaWatch, observer: Observer) -> None:
         self._ledger = ledger
+        self._schema = schema
         self._pacer = pacer
         self._clock = clock
         self._observer = observer
 
     async def sweep(self) -> int:
-        """Expire at most SWEEP_BATCH due decisions; how many this call expired. Raises StoreUnavailable."""
+        """Expire at most SWEEP_BATCH due decisions; how many this call expired.
+
+        Raises StoreUnavailable, StateUnreadable.
+        """
         due = await self._ledger.due(self._clock.now_ms(), SWEEP_BATCH)
         expired = 0
         for item in due:
@@ -40,6 +45,7 @@ class Sweeper:
         transition = expire(before)
         if not transition.changed:
             return False
+        self._schema.check()
         commit = make_commit(decision, record, before, transition, recorded_ms=self._clock.now_ms())
         budget = await self._ledger.commit(commit)
         if budget is not None:

@@ -1,6 +1,7 @@
 """The replica's loops: take over changes, learn, sweep, assume default rewards, write what an outage left.
 
-Each survives an unreachable store and goes on after it.
+Each survives an unreachable store and goes on after it. Once newer code has stored what this code would misread,
+changes are still looked for, and what was decided in an outage is still written: it was answered. The others rest.
 """
 
 from __future__ import annotations
@@ -36,14 +37,23 @@ class BackgroundTasks:
         services = self._services
         loops: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {
             "refresh": (REFRESH_S, services.refresh),
-            "learn": (LEARN_S, services.learner.step_all),
-            "sweep": (SWEEP_S, services.sweeper.sweep),
-            "assume": (ASSUME_S, services.defaults.assume),
+            "learn": (LEARN_S, self._if_readable(services.learner.step_all)),
+            "sweep": (SWEEP_S, self._if_readable(services.sweeper.sweep)),
+            "assume": (ASSUME_S, self._if_readable(services.defaults.assume)),
             "reconcile": (RECONCILE_S, services.outages.reconcile),
         }
         for name, (every_s, step) in loops.items():
             loop = repeat(name, every_s, step, clock=services.clock, observer=services.observer)
             self._tasks.append(asyncio.create_task(loop, name=name))
+
+    def _if_readable(self, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        schema = self._services.schema
+
+        async def guarded() -> None:
+            if schema.is_readable:
+                await step()
+
+        return guarded
 
     async def stop(self) -> None:
         """End the loops; returns when none runs any more."""

@@ -172,5 +172,26 @@ async def test_a_store_of_a_newer_schema_is_refused_with_the_version_it_needs(ca
         await catalog.check_schema(2)
 
 
+async def test_the_schema_is_raised_and_never_lowered(catalog):
+    await catalog.check_schema(3)
+    assert not await catalog.raise_schema(3)
+    assert await catalog.raise_schema(5)
+    assert not await catalog.raise_schema(4)
+    await catalog.check_schema(5)
+    with pytest.raises(SchemaTooNew, match="5"):
+        await catalog.check_schema(4)
+
+
+async def test_the_change_feed_tells_the_schema_to_replicas_that_run_on(backend, catalog):
+    other = backend.another().catalog
+    assert (await other.changes(0)).schema == 0
+    await catalog.check_schema(1)
+    assert (await other.changes(0)).schema == 1
+    seen = (await put(catalog, "a")).version
+    await catalog.raise_schema(2)
+    changes = await other.changes(seen)
+    assert (changes.schema, changes.keys) == (2, ())
+
+
 async def test_a_store_answers_a_ping(store):
     await store.ping()

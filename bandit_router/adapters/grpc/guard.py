@@ -1,4 +1,5 @@
-"""What every call goes through: field rules, the caller's deadline, errors as statuses, and metrics.
+"""What every call goes through: whether this code can read the store at all, field rules, the caller's deadline, errors
+as statuses, and metrics.
 
 Handlers are plain functions from request to response that raise RouterError. A fault that is none becomes INTERNAL
 with no word about its cause; the cause goes to the log, once.
@@ -20,6 +21,7 @@ from bandit_router.adapters.grpc.validation import check
 from bandit_router.core.errors import RouterError, StoreAway
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.observer import Observer
+from bandit_router.service.schema import SchemaWatch
 from bandit_router.service.time_limit import TimeLimit, caller_waits
 
 STORE_AWAY = "the store did not answer in time; it is safe to retry with the same ids"
@@ -33,14 +35,16 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class Guard:
     """Runs handlers, and turns them into what a gRPC server calls. `method` names a call in metrics and the log."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, schema: SchemaWatch) -> None:
         self._observer = observer
+        self._schema = schema
 
     async def run(
         self, method: str, request: _Q, handler: Callable[[_Q], Awaitable[_R]], *, remaining_s: float | None = None
     ) -> _R:
         """The handler's response to a request that passes validation, in time. Raises RouterError and nothing else."""
         try:
+            self._schema.check()
             check(request)
             return await _in_time(handler(request), remaining_s)
         except Exception as fault:
@@ -78,6 +82,7 @@ class Guard:
         async def call(request: _Q, context: _Context) -> AsyncIterator[_R]:
             with _Watch(self._observer, method) as watch:
                 try:
+                    self._schema.check()
                     check(request)
                     async for response in handler(request):
                         yield response
@@ -96,6 +101,7 @@ class Guard:
         async def call(requests: AsyncIterator[_Q], context: _Context) -> _R:
             with _Watch(self._observer, method) as watch:
                 try:
+                    self._schema.check()
                     return await _in_time(handler(requests), context.time_remaining())
                 except Exception as fault:  # noqa: BLE001 - whatever it is, the caller gets a status
                     error = self._as_router_error(method, fault)

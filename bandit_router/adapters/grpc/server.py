@@ -1,7 +1,8 @@
 """The gRPC server: both services, health, reflection, and an orderly end.
 
 Health by service name: `liveness` is SERVING as long as the process answers at all. The empty name and the names of
-both services tell readiness: NOT_SERVING while the store is away and from the moment the server drains.
+both services tell readiness: NOT_SERVING while the store is away, for good once it needs newer code than this, and from
+the moment the server drains.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ class Server:
     ) -> None:
         self._observer = services.observer
         self._clock = services.clock
+        self._schema = services.schema
         self._ping = ping
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs do not know it
         self._readiness: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        guard = Guard(services.observer)
+        guard = Guard(services.observer, services.schema)
         self._server = grpc.aio.server(
             options=(*_OPTIONS, ("grpc.so_reuseport", int(share_port))), maximum_concurrent_rpcs=MAX_CONCURRENT_CALLS
         )
@@ -113,14 +115,17 @@ class Server:
         await self._server.stop(grace_s)
 
     async def _watch_store(self) -> None:
-        ready = True
+        was_reachable = was_ready = True
         while True:
             await self._clock.sleep(READINESS_INTERVAL_S)
             reachable = await self._reachable()
-            if reachable != ready:
-                ready = reachable
+            if reachable != was_reachable:
+                was_reachable = reachable
+                self._observer.note("store_back" if reachable else "store_away")
+            ready = reachable and self._schema.is_readable
+            if ready != was_ready:
+                was_ready = ready
                 await self._set_ready(ready=ready)
-                self._observer.note("store_back" if ready else "store_away")
 
     async def _reachable(self) -> bool:
         try:

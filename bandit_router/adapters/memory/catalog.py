@@ -25,6 +25,12 @@ class MemoryCatalog:
         if self._schema > version:
             raise SchemaTooNew(f"the store needs schema version {self._schema}; this code knows up to {version}")
 
+    async def raise_schema(self, version: int) -> bool:
+        """See `Catalog.raise_schema`. There is no other code on this store that would have to be told."""
+        is_lower = (self._schema or 0) < version
+        self._schema = max(self._schema or 0, version)
+        return is_lower
+
     async def get(self, kind: Kind, key: str) -> Document | None:
         """See `Catalog.get`."""
         return self._documents.get((kind, key))
@@ -57,7 +63,7 @@ class MemoryCatalog:
     async def changes(self, since: int) -> Changes:
         """See `Catalog.changes`."""
         behind = sorted((version, *name) for name, version in self._touched.items() if version > since)
-        return Changes(self._version, tuple((kind, key) for _, kind, key in behind))
+        return Changes(self._version, tuple((kind, key) for _, kind, key in behind), self._schema or 0)
 
     def _check(self, kind: Kind, key: str, expected_version: int) -> bool:
         """Whether the document exists; raises VersionConflict unless it is at the expected version."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import plain
 from bandit_router.ports.catalog import Changes, Document, ImportUnfinished, Kind, SchemaTooNew, VersionConflict
+
+NOTICE_S = 1.0
+"""Time for replicas of older code to see that the schema was raised: they look for changes five times in it."""
+
+_KINDS = frozenset(kind.value for kind in Kind)
 
 
 class RedisCatalog:
@@ -24,6 +30,13 @@ class RedisCatalog:
         stored = int(await self._client.call(plain("GET", keys.CATALOG_SCHEMA)))
         if stored > version:
             raise SchemaTooNew(f"the store needs schema version {stored}; this code knows up to {version}")
+
+    async def raise_schema(self, version: int) -> bool:
+        """See `Catalog.raise_schema`."""
+        raised = await self._client.call(scripts.SCHEMA_RAISE.on([keys.CATALOG_SCHEMA], version))
+        if raised:
+            await asyncio.sleep(NOTICE_S)
+        return bool(raised)
 
     async def get(self, kind: Kind, key: str) -> Document | None:
         """See `Catalog.get`."""
@@ -57,14 +70,15 @@ class RedisCatalog:
         The counter is read first: a change made between the two reads is then reported with a later version, and
         never lost.
         """
-        counter, flat = await self._client.bulk(
+        counter, schema, flat = await self._client.bulk(
             [
                 plain("GET", keys.CATALOG_VERSION),
+                plain("GET", keys.CATALOG_SCHEMA),
                 plain("ZRANGEBYSCORE", keys.CATALOG_CHANGES, f"({since}", "+inf", "WITHSCORES"),
             ]
         )
-        touched = tuple(_kind_and_key(member) for member in flat[::2])
-        return Changes(int(flat[-1] if flat else counter or 0), touched)
+        touched = tuple(_kind_and_key(member) for member in flat[::2] if _is_known(member))
+        return Changes(int(flat[-1] if flat else counter or 0), touched, int(schema or 0))
 
 
 def _names(kind: Kind) -> list[str]:
@@ -83,6 +97,11 @@ def _change(kind: Kind, key: str) -> str:
 def _kind_and_key(member: bytes) -> tuple[Kind, str]:
     kind, _, key = member.decode().partition(" ")
     return Kind(kind), key
+
+
+def _is_known(member: bytes) -> bool:
+    """Whether it is of a kind that this code knows; newer code may have others."""
+    return member.partition(b" ")[0].decode() in _KINDS
 
 
 def _document(kind: Kind, key: str, stored: bytes) -> Document:

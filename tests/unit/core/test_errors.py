@@ -63,6 +63,13 @@ def test_no_error_is_left_out_of_these_tests() -> None:
     assert kinds == {type(error) for error in SAMPLES} | {errors.RouterError}
 
 
+def test_a_store_that_cannot_be_read_says_which_version_it_needs() -> None:
+    error = errors.StateUnreadable.of_store(needs=3, known=2)
+    assert str(error) == (
+        "the store cannot be read by this replica: it needs schema version 3, this code knows up to 2"
+    )
+
+
 def test_an_invalid_request_names_every_field() -> None:
     violations = [errors.FieldViolation("a", "is bad"), errors.FieldViolation("b", "is worse")]
     error = errors.InvalidRequest(violations)

@@ -10,8 +10,9 @@ from google.rpc.status_pb2 import Status
 
 from bandit_router.adapters.grpc.errors import DeadlineExceeded, from_status
 from bandit_router.adapters.grpc.guard import Guard
-from bandit_router.core.errors import InvalidRequest, ResourceNotFound, RouterError, StoreAway
+from bandit_router.core.errors import InvalidRequest, ResourceNotFound, RouterError, StateUnreadable, StoreAway
 from bandit_router.ports.ledger import StoreUnavailable
+from bandit_router.service.schema import SchemaWatch
 from bandit_router.testing import NullObserver
 from bandit_router.v1 import router_pb2
 
@@ -38,7 +39,7 @@ def observer() -> Recorder:
 
 @pytest.fixture
 def guard(observer: Recorder) -> Guard:
-    return Guard(observer)
+    return Guard(observer, SchemaWatch(observer))
 
 
 def failing(fault: Exception, cause: Exception | None = None) -> object:
@@ -53,6 +54,23 @@ async def test_a_good_call_passes(guard: Guard) -> None:
         return RESPONSE
 
     assert await guard.run("Route", REQUEST, handler) == RESPONSE
+
+
+async def test_no_call_is_answered_once_the_store_needs_newer_code(observer: Recorder) -> None:
+    schema = SchemaWatch(observer, known=1)
+    guard = Guard(observer, schema)
+
+    async def handler(_: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
+        return RESPONSE
+
+    schema.told(1)
+    assert await guard.run("Route", REQUEST, handler) == RESPONSE
+    schema.told(2)
+    with pytest.raises(StateUnreadable, match="needs schema version 2, this code knows up to 1"):
+        await guard.run("Route", REQUEST, handler)
+    status = await guard.item("Route", REQUEST, handler)
+    assert isinstance(status, Status)
+    assert from_status(status).reason == "STATE_UNREADABLE"
 
 
 async def test_a_broken_rule_never_reaches_the_handler(guard: Guard) -> None:

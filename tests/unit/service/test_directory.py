@@ -10,8 +10,9 @@ from bandit_router.ports.catalog import ANY_VERSION, Kind, SchemaTooNew
 from bandit_router.service import directory
 from bandit_router.service.directory import Directory
 from bandit_router.service.documents import arm_key, encode_resource
+from bandit_router.service.schema import SchemaWatch
 from tests.builders import LARGE, MEDIUM, SMALL, make_pool, make_tenant
-from tests.unit.service.worlds import World, open_world
+from tests.unit.service.worlds import Recorder, World, open_world
 
 
 async def two_replicas() -> tuple[World, World]:
@@ -115,7 +116,7 @@ async def test_changes_made_while_the_catalog_is_read_are_not_missed() -> None:
         def __getattr__(self, name: str) -> object:
             return getattr(catalog, name)
 
-    fresh = Directory(Busy())  # type: ignore[arg-type]
+    fresh = Directory(Busy(), SchemaWatch(Recorder()))  # type: ignore[arg-type]
     await fresh.load()
     await fresh.refresh()
     assert "late" in [arm.arm_id for arm in fresh.arms("pool")]

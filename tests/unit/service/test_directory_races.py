@@ -12,8 +12,9 @@ from bandit_router.core.errors import StoreAway
 from bandit_router.ports.catalog import Document, Kind
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.service.directory import Directory
+from bandit_router.service.schema import SchemaWatch
 from tests.builders import LARGE, MEDIUM, SMALL, make_pool, make_tenant
-from tests.unit.service.worlds import World, Wrapped, open_world, with_parts, yielding
+from tests.unit.service.worlds import Recorder, World, Wrapped, open_world, with_parts, yielding
 
 
 class SlowCatalog(Wrapped):
@@ -61,7 +62,7 @@ async def started(call: Awaitable[object]) -> asyncio.Task[object]:
 async def open_directory() -> tuple[World, SlowCatalog, Directory]:
     world = await open_world()
     catalog = SlowCatalog(world.store.catalog)
-    directory = Directory(catalog)  # type: ignore[arg-type]
+    directory = Directory(catalog, SchemaWatch(Recorder()))  # type: ignore[arg-type]
     await directory.load()
     return world, catalog, directory
 
@@ -109,7 +110,7 @@ async def test_a_tenant_made_during_a_start_comes_with_all_the_arms_of_its_pool(
     await world.services.admin.create_pool(make_pool("new"), dry_run=False)
     catalog = SlowCatalog(world.store.catalog)
     catalog.before[Kind.TENANT] = add_to_pool(world)
-    directory = Directory(catalog)  # type: ignore[arg-type]
+    directory = Directory(catalog, SchemaWatch(Recorder()))  # type: ignore[arg-type]
     await directory.load()
     assert (await directory.tenant("newcomer")).pool_id == "new"
     assert len(arm_ids(directory, "new")) == 3
@@ -154,7 +155,7 @@ async def test_what_was_deleted_does_not_come_back_with_a_late_answer() -> None:
 async def test_a_start_that_failed_leaves_nothing_behind_for_the_next() -> None:
     world = await open_world()
     catalog = SlowCatalog(world.store.catalog)
-    directory = Directory(catalog)  # type: ignore[arg-type]
+    directory = Directory(catalog, SchemaWatch(Recorder()))  # type: ignore[arg-type]
     catalog.broken = {Kind.TENANT}
     with pytest.raises(StoreUnavailable):
         await directory.load()
