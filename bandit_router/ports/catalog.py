@@ -30,11 +30,18 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys touched since a version, and the version they lead to. `schema`: that of the store, 0 if it bears none."""
+    """Keys touched since a version, and the version they lead to with its stamp: no two makings of a version share it.
+
+    `schema`: that of the store, 0 if it bears none. `continues`: whether the catalog has come from the version and
+    stamp that were asked about. If not, it came back without the last it had acknowledged (or was asked about a version
+    long past), and must be read as a whole.
+    """
 
     version: int
     keys: tuple[tuple[Kind, str], ...]
     schema: int
+    stamp: str = ""
+    continues: bool = True
 
 
 class VersionConflict(Exception):
@@ -48,6 +55,9 @@ class SchemaTooNew(Exception):
 class ImportUnfinished(Exception):
     """An import into the store is under way, or was cut short: what is there is not whole."""
 
+
+STAMPS_KEPT = 10_000
+"""Latest versions whose stamps are remembered."""
 
 ANY_VERSION = -1
 ABSENT = 0
@@ -87,6 +97,7 @@ class Catalog(Protocol):
         """Documents whose key starts with `prefix` and sorts behind `after`, in key order."""
         ...
 
-    async def changes(self, since: int) -> Changes:
-        """What was put or deleted behind version `since`, and the schema version that the store bears by now."""
+    async def changes(self, since: int, stamp: str | None = None) -> Changes:
+        """What was put or deleted behind version `since`, and the schema version that the store bears by now; `stamp`
+        is what came with `since`, None if that is not to be compared."""
         ...

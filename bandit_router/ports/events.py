@@ -45,6 +45,11 @@ class EventLog(Protocol):
         """Entries behind `after`, in order within each partition, at most `limit` per partition."""
         ...
 
+    async def has(self, pool_id: str, positions: Positions) -> bool:
+        """Whether there is an entry at each of these positions. What was read once may be gone: a store that comes
+        back without the last it had acknowledged has lost it."""
+        ...
+
     async def trim(self, pool_id: str, upto: Positions, keep: Keep) -> int:
         """Drop entries at or before `upto` that are not to be kept; how many were dropped.
 

@@ -13,11 +13,32 @@ MAX_LETTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """Names one stored snapshot: its version, and a mark that no writer gives twice.
+
+    A version alone does not: a store that comes back without the last it had acknowledged (a power cut, a fail-over)
+    gives the same ones out again.
+    """
+
+    version: int = 0
+    mark: str = ""
+
+
+NO_SNAPSHOT = Stamp()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Encoded pool state at a version."""
 
     version: int
     state: bytes
+    mark: str = ""
+
+    @property
+    def stamp(self) -> Stamp:
+        """What it is told from others by."""
+        return Stamp(self.version, self.mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +77,21 @@ class SnapshotStore(Protocol):
         """Give the lease up, if `owner` has it."""
         ...
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot, *, letters: LetterChange = NO_LETTERS) -> bool:
-        """Store a newer snapshot, and with it the change of dead letters.
+    async def save(
+        self, pool_id: str, token: int, snapshot: Snapshot, *, after: Stamp, letters: LetterChange = NO_LETTERS
+    ) -> bool:
+        """Store a snapshot made from the one named `after` (NO_SNAPSHOT: from nothing), and the change of dead letters.
 
-        False (nothing stored) if `token` has been superseded or the version is not newer.
+        False (nothing stored) if `token` has been superseded or another snapshot than `after` is stored.
         """
         ...
 
-    async def load(self, pool_id: str, newer_than: int) -> Snapshot | None:
-        """The stored snapshot if its version exceeds `newer_than`."""
+    async def stamp(self, pool_id: str) -> Stamp:
+        """Which snapshot is stored; NO_SNAPSHOT if there is none."""
+        ...
+
+    async def load(self, pool_id: str) -> Snapshot | None:
+        """The stored snapshot."""
         ...
 
     async def letters(self, pool_id: str, *, after_id: str, limit: int) -> Sequence[DeadLetter]:

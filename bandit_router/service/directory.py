@@ -4,7 +4,8 @@
 has returned, on any replica, with all the arms that its pool had by then.
 
 Reading changes takes time, and several refreshes may be under way. What one brings is taken over at once and whole, so
-no decision sees half of it; one that another has overtaken is left out, so the view never goes back.
+no decision sees half of it; one that another has overtaken is left out, so the view never goes back. It goes back with
+the catalog alone: where that has lost changes (a store that came back without its last second), it is read anew.
 
 The change feed also tells whether newer code has stored what this code would misread; see `schema`.
 """
@@ -33,6 +34,7 @@ class Directory:
         self._catalog = catalog
         self._schema = schema
         self._version = 0
+        self._stamp = ""
         self._pools: dict[str, Pool] = {}
         self._tenants: dict[str, Tenant] = {}
         self._arms: dict[str, dict[str, Arm]] = defaultdict(dict)
@@ -43,15 +45,16 @@ class Directory:
     async def load(self) -> None:
         """Read the whole catalog, then what was changed meanwhile. May be called again after StoreUnavailable."""
         if self._version == 0:
-            version = (await self._changes(0)).version
-            self._take([document for kind in Kind for document in await self._list(kind)])
-            self._version = version
+            await self._read_all()
         await self.refresh()
 
     async def refresh(self) -> bool:
         """Take over what has changed since the last call; True if anything had."""
         since = self._version
-        changes = await self._changes(since)
+        changes = await self._changes(since, self._stamp)
+        if not changes.continues:
+            await self._read_all()
+            return True
         found = [(kind, key, await self._catalog.get(kind, key)) for kind, key in changes.keys]
         if since < self._version >= changes.version:
             return False
@@ -60,7 +63,7 @@ class Directory:
                 self._drop(kind, key)
             else:
                 self._take([document])
-        self._version = changes.version
+        self._version, self._stamp = changes.version, changes.stamp
         return bool(changes.keys)
 
     async def pool(self, pool_id: str) -> Pool:
@@ -112,10 +115,19 @@ class Directory:
         """Ids of the tenants known whose parent this one is."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.parent_tenant_id == tenant_id))
 
-    async def _changes(self, since: int) -> Changes:
-        changes = await self._catalog.changes(since)
+    async def _changes(self, since: int, stamp: str | None = None) -> Changes:
+        changes = await self._catalog.changes(since, stamp)
         self._schema.told(changes.schema)
         return changes
+
+    async def _read_all(self) -> None:
+        """Take over the catalog as it is now, and nothing of what was known before."""
+        changes = await self._changes(0)
+        documents = [document for kind in Kind for document in await self._list(kind)]
+        for known in (self._pools, self._tenants, self._arms, self._projections, self._priors):
+            known.clear()
+        self._take(documents)
+        self._version, self._stamp = changes.version, changes.stamp
 
     async def _list(self, kind: Kind) -> list[Document]:
         documents: list[Document] = []

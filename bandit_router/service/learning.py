@@ -4,11 +4,16 @@ One learner at a time holds the pool's lease; its fencing token goes with every 
 lease without noticing cannot write. The state is folded from the stored snapshot onwards, and the snapshot carries the
 log positions it contains: whoever takes over continues exactly there. An event that cannot be folded becomes a dead
 letter in the same step that moves the position past it, and leaves the dead letters in the step that folds it.
+
+A store may come back without the last it had acknowledged (a power cut, a fail-over), tokens and all. So every step
+begins with the snapshot that is stored now, saves in place of that one only, and only while the log still has what was
+read: nothing is learned that the store has lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +27,7 @@ from bandit_router.ports.clock import Clock
 from bandit_router.ports.events import EventEntry, EventLog
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.observer import Observer
-from bandit_router.ports.snapshots import DeadLetter, LetterChange, Snapshot, SnapshotStore
+from bandit_router.ports.snapshots import NO_SNAPSHOT, DeadLetter, LetterChange, Snapshot, SnapshotStore, Stamp
 from bandit_router.service.directory import Directory
 from bandit_router.service.models import Models, empty_state, in_coordinates_of
 from bandit_router.service.retention import Retention, Trimmer
@@ -46,11 +51,22 @@ YIELD_EVERY = 32
 """Entries folded before the calls that wait on the event loop have a turn."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stored:
+    """A snapshot as this learner has written or read it, under its lease's token."""
+
+    token: int
+    stamp: Stamp
+    state: PoolState
+
+
 @dataclass(slots=True)
 class _Fold:
-    """A state under way, and the dead letters that change with it. `milestones`: counts by name and arm."""
+    """A state under way, and the dead letters that change with it. `read`: where in the log its newest entries stand;
+    `milestones`: counts by name and arm."""
 
     state: PoolState
+    read: dict[int, str] = field(default_factory=dict)
     dead: list[DeadLetter] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     folded: int = 0
@@ -82,7 +98,8 @@ class Learner:
         self._clock = clock
         self._observer = observer
         self._trimmer = Trimmer(events, clock, observer, retention)
-        self._states: dict[str, tuple[int, PoolState]] = {}
+        self._states: dict[str, _Stored] = {}
+        self._saves = itertools.count(1)
         self._looked_ms: dict[str, int] = {}
 
     async def step(self, pool_id: str) -> int:
@@ -94,7 +111,8 @@ class Learner:
         if token is None:
             self._forget(pool_id)
             return 0
-        state = await self._state(pool, token)
+        stored = await self._state(pool, token)
+        state = stored.state
         entries = await self._events.read(pool_id, state.positions, FOLD_BATCH)
         letters = await self._redriven(pool_id)
         self._tell_lag(pool_id, entries)
@@ -103,7 +121,7 @@ class Learner:
             state = state.copy()
             keep_for(parse_learner(pool.learner), state)
             found = await self._fold(pool_id, state, entries, letters)
-            if not await self._publish(pool_id, token, found):
+            if not await self._publish(pool_id, stored, found):
                 return 0
             state = found.state
         await self._trimmer.trim(pool_id, state.positions)
@@ -137,14 +155,19 @@ class Learner:
             self._observer.note("pool_not_learned", pool_id=pool_id, error=f"{type(fault).__name__}: {fault}")
         return read
 
-    async def _state(self, pool: Pool, token: int) -> PoolState:
-        """The state to fold into: ours while the lease has not changed hands, else the stored one."""
+    async def _state(self, pool: Pool, token: int) -> _Stored:
+        """The state to fold into: ours while the lease has not changed hands and it is what is stored, else that."""
         known = self._states.get(pool.pool_id)
-        if known is None or known[0] != token:
-            snapshot = await self._snapshots.load(pool.pool_id, -1)
+        if known is None or (known.token, known.stamp) != (token, await self._snapshots.stamp(pool.pool_id)):
+            snapshot = await self._snapshots.load(pool.pool_id)
+            stamp = NO_SNAPSHOT if snapshot is None else snapshot.stamp
             state = empty_state(pool) if snapshot is None else decode_pool_state(snapshot.state)
-            self._states[pool.pool_id] = known = token, state
-        return known[1]
+            if known is not None and known.token == token:
+                versions = {"known_version": known.stamp.version, "stored_version": stamp.version}
+                self._observer.note("another_state_stored", pool_id=pool.pool_id, **versions)
+                self._trimmer.forget(pool.pool_id)
+            self._states[pool.pool_id] = known = _Stored(token, stamp, state)
+        return known
 
     async def _in_newest_coordinates(self, pool: Pool, state: PoolState, entries: Sequence[EventEntry]) -> PoolState:
         """The state in the pool's coordinates. Other replicas may have seen a new projection before this one, and have
@@ -174,7 +197,7 @@ class Learner:
             self._fold_one(pool_id, found, letter.entry, tries=letter.tries + 1)
         for number, entry in enumerate(entries, 1):
             self._fold_one(pool_id, found, entry, tries=1)
-            state.positions[entry.partition] = entry.entry_id
+            state.positions[entry.partition] = found.read[entry.partition] = entry.entry_id
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
                 if self._clock.now_ms() - renewed_ms >= RENEW_MS:
@@ -194,17 +217,24 @@ class Learner:
         except Unlearnable as refusal:
             found.dead.append(DeadLetter("", entry, str(refusal), self._clock.now_ms(), tries))
 
-    async def _publish(self, pool_id: str, token: int, found: _Fold) -> bool:
-        """Store the state and serve it; False if another learner has taken over. Raises StateUnreadable."""
+    async def _publish(self, pool_id: str, stored: _Stored, found: _Fold) -> bool:
+        """Store the state and serve it; False if another learner took over, or the store has lost what was read.
+
+        Raises StateUnreadable.
+        """
         self._schema.check()
-        snapshot = Snapshot(version=found.state.version, state=encode_pool_state(found.state))
+        mark = f"{self._owner}-{next(self._saves)}"
+        snapshot = Snapshot(version=found.state.version, state=encode_pool_state(found.state), mark=mark)
         letters = LetterChange(tuple(found.dead), tuple(found.tried))
-        if not await self._snapshots.save(pool_id, token, snapshot, letters=letters):
+        has_read = await self._events.has(pool_id, found.read)
+        if not has_read or not await self._snapshots.save(
+            pool_id, stored.token, snapshot, after=stored.stamp, letters=letters
+        ):
             self._forget(pool_id)
-            self._observer.note("learner_fenced_off", pool_id=pool_id)
+            self._observer.note("learner_fenced_off" if has_read else "events_vanished", pool_id=pool_id)
             return False
-        self._states[pool_id] = token, found.state
-        self._models.adopt(pool_id, found.state)
+        self._states[pool_id] = _Stored(stored.token, snapshot.stamp, found.state)
+        self._models.adopt(pool_id, found.state, snapshot.stamp)
         self._observer.count("events_folded", found.folded, pool=pool_id)
         for (name, arm_id), count in found.milestones.items():
             self._observer.count(name, count, pool=pool_id, arm=arm_id)

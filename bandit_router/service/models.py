@@ -25,7 +25,7 @@ from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, Pool, Tenant
 from bandit_router.core.tenancy import seen_by, served_as
 from bandit_router.ports.observer import Observer
-from bandit_router.ports.snapshots import SnapshotStore
+from bandit_router.ports.snapshots import NO_SNAPSHOT, SnapshotStore, Stamp
 from bandit_router.service.directory import Directory
 
 
@@ -121,6 +121,7 @@ class Models:
         self._snapshots = snapshots
         self._observer = observer
         self._states: dict[str, PoolState] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._serving: dict[str, _Serving] = {}
 
     async def served(self, pool_id: str) -> ServedPool:
@@ -140,12 +141,19 @@ class Models:
         return known[name]
 
     async def refresh(self, pool_id: str) -> bool:
-        """Take over the stored snapshot if it is newer; True if it was. Raises StateUnreadable."""
-        snapshot = await self._snapshots.load(pool_id, self._known_version(pool_id))
-        if snapshot is None or snapshot.version <= self._known_version(pool_id):
+        """Take over the stored snapshot if it is another; True if it was. Raises StateUnreadable.
+
+        It may be an older one: the store is right, also where it has lost what this replica had seen. Where another
+        state is adopted meanwhile, that one is kept.
+        """
+        known = self._stamps.get(pool_id, NO_SNAPSHOT)
+        if await self._snapshots.stamp(pool_id) == known:
+            return False
+        snapshot = await self._snapshots.load(pool_id)
+        if snapshot is None or self._stamps.get(pool_id, NO_SNAPSHOT) != known:
             return False
         try:
-            self.adopt(pool_id, decode_pool_state(snapshot.state))
+            self.adopt(pool_id, decode_pool_state(snapshot.state), snapshot.stamp)
         except (CorruptState, StateTooNew) as fault:
             raise StateUnreadable(pool_id, str(fault)) from fault
         return True
@@ -165,15 +173,16 @@ class Models:
                 self._observer.count("states_unreadable", pool=pool_id)
                 self._observer.note("state_unreadable", pool_id=pool_id, why=fault.message)
 
-    def adopt(self, pool_id: str, state: PoolState) -> None:
-        """Serve from `state`, which the caller no longer changes."""
-        self._states[pool_id] = state
+    def adopt(self, pool_id: str, state: PoolState, stamp: Stamp) -> None:
+        """Serve from `state`, which the caller no longer changes; `stamp` is that of its snapshot."""
+        self._states[pool_id], self._stamps[pool_id] = state, stamp
         self._serving.pop(pool_id, None)
         self._observer.level("snapshot_version", state.version, pool=pool_id)
 
     def forget(self, pool_id: str) -> None:
         """Drop a deleted pool."""
         self._states.pop(pool_id, None)
+        self._stamps.pop(pool_id, None)
         self._serving.pop(pool_id, None)
 
     def version(self, pool_id: str) -> int:
@@ -194,10 +203,6 @@ class Models:
             state = in_coordinates_of(pool, self._directory.projection(pool_id), self._states[pool_id])
             serving = self._serving[pool_id] = _Serving(state, self._build(pool, state, revision), {})
         return serving
-
-    def _known_version(self, pool_id: str) -> int:
-        state = self._states.get(pool_id)
-        return -1 if state is None else state.version
 
     def _knows(self, pool: Pool) -> bool:
         """Whether there is a state for this pool, and not for another one of the same name before it."""

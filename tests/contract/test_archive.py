@@ -248,6 +248,6 @@ async def test_an_export_under_traffic_obeys_the_budget_law_and_loses_no_open_ho
         while await again.learner.step("pool"):
             pass
         entries = await store.events.read("pool", {}, 10**5)
-        state = await store.snapshots.load("pool", -1)
+        state = await store.snapshots.load("pool")
         assert state is not None
         assert len({(entry.decision, entry.after) for entry in entries}) == len(entries)

@@ -160,6 +160,26 @@ async def test_a_refused_write_is_no_change(catalog):
     assert (await catalog.changes(seen)).keys == ()
 
 
+async def test_changes_continue_what_was_seen_by_its_version_and_stamp(catalog):
+    nothing = await catalog.changes(0, "")
+    assert nothing.continues
+    assert (await catalog.changes(nothing.version, nothing.stamp)).continues
+    await put(catalog, "a")
+    seen = await catalog.changes(0)
+    await put(catalog, "b")
+    now = await catalog.changes(seen.version, seen.stamp)
+    assert now.continues
+    assert now.stamp not in ("", seen.stamp)
+    assert (await catalog.changes(now.version, now.stamp)).continues
+
+
+async def test_a_version_that_was_made_otherwise_or_never_is_not_continued(catalog):
+    await put(catalog, "a")
+    seen = await catalog.changes(0)
+    assert not (await catalog.changes(seen.version, seen.stamp + "9")).continues
+    assert not (await catalog.changes(seen.version + 1, seen.stamp)).continues
+
+
 async def test_an_empty_store_takes_the_schema_of_the_first_comer(catalog):
     await catalog.check_schema(3)
     await catalog.check_schema(3)

@@ -162,3 +162,16 @@ def test_positions_are_compared_as_numbers():
     assert is_before("9-0", "10-0")
     assert is_before("9-9", "9-10")
     assert not is_before("9-10", "9-10")
+
+
+async def test_the_log_says_whether_it_has_an_entry(store, append):
+    assert await store.events.has(POOL, {})
+    assert not await store.events.has(POOL, {partition_of(TENANT): "5-0"})
+    await append("d1", "d2")
+    first, second = await store.events.read(POOL, {}, 100)
+    assert await store.events.has(POOL, {first.partition: first.entry_id})
+    assert await store.events.has(POOL, {second.partition: second.entry_id})
+    assert not await store.events.has(POOL, {second.partition: f"{second.entry_id}9"})
+    assert not await store.events.has(POOL, {second.partition: second.entry_id, second.partition ^ 1: first.entry_id})
+    await store.events.trim(POOL, {first.partition: first.entry_id}, KEEP_NOTHING)
+    assert not await store.events.has(POOL, {first.partition: first.entry_id})

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bandit_router.ports.events import EventEntry
-from bandit_router.ports.snapshots import DeadLetter, LetterChange, Snapshot
+from bandit_router.ports.snapshots import NO_SNAPSHOT, DeadLetter, LetterChange, Snapshot, Stamp
 
 POOL = "chat"
 LONG_MS = 60_000
@@ -19,29 +19,35 @@ def snapshots(store):
 
 
 async def test_a_pool_without_a_snapshot_loads_none(snapshots):
-    assert await snapshots.load(POOL, -1) is None
+    assert await snapshots.load(POOL) is None
 
 
 async def test_a_saved_snapshot_comes_back_byte_for_byte(snapshots):
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    snapshot = Snapshot(1, bytes(range(256)) * 1000)
-    assert await snapshots.save(POOL, token, snapshot)
-    assert await snapshots.load(POOL, 0) == snapshot
+    snapshot = Snapshot(1, bytes(range(256)) * 1000, "a-1")
+    assert await snapshots.save(POOL, token, snapshot, after=NO_SNAPSHOT)
+    assert await snapshots.load(POOL) == snapshot
 
 
-async def test_load_gives_newer_snapshots_only(snapshots):
+async def test_the_stamp_says_which_snapshot_is_stored(snapshots):
+    assert await snapshots.stamp(POOL) == NO_SNAPSHOT
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, token, Snapshot(5, b"x"))
-    assert await snapshots.load(POOL, 5) is None
-    assert (await snapshots.load(POOL, 4)).version == 5
+    await snapshots.save(POOL, token, Snapshot(5, b"x", "a-1"), after=NO_SNAPSHOT)
+    assert await snapshots.stamp(POOL) == Stamp(5, "a-1") == (await snapshots.load(POOL)).stamp
 
 
-async def test_a_version_that_is_not_newer_is_not_stored(snapshots):
+@pytest.mark.parametrize("after", [NO_SNAPSHOT, Stamp(4, "a-1"), Stamp(5, "a-2"), Stamp(6, "a-3"), Stamp(5)])
+async def test_a_snapshot_made_from_another_than_the_stored_one_is_not_stored(snapshots, after):
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, token, Snapshot(5, b"x"))
-    assert not await snapshots.save(POOL, token, Snapshot(5, b"y"))
-    assert not await snapshots.save(POOL, token, Snapshot(4, b"z"))
-    assert (await snapshots.load(POOL, 0)).state == b"x"
+    await snapshots.save(POOL, token, Snapshot(5, b"x", "a-1"), after=NO_SNAPSHOT)
+    assert not await snapshots.save(POOL, token, Snapshot(7, b"y", "a-4"), after=after)
+    assert (await snapshots.load(POOL)).state == b"x"
+
+
+async def test_a_snapshot_made_from_one_that_is_gone_is_not_stored(snapshots):
+    token = await snapshots.acquire(POOL, "a", LONG_MS)
+    assert not await snapshots.save(POOL, token, Snapshot(7, b"y", "a-4"), after=Stamp(6, "a-3"))
+    assert await snapshots.load(POOL) is None
 
 
 async def test_renewing_a_lease_keeps_its_token(snapshots):
@@ -78,15 +84,15 @@ async def test_an_expired_lease_goes_to_the_next_owner_with_a_higher_token(backe
 
 async def test_a_superseded_token_cannot_write(backend, snapshots):
     first = await snapshots.acquire(POOL, "a", 20)
-    await snapshots.save(POOL, first, Snapshot(1, b"a"))
+    await snapshots.save(POOL, first, Snapshot(1, b"a"), after=NO_SNAPSHOT)
     second = await backend.until(lambda: snapshots.acquire(POOL, "b", LONG_MS))
-    assert not await snapshots.save(POOL, first, Snapshot(2, b"stale"))
-    assert await snapshots.save(POOL, second, Snapshot(2, b"b"))
-    assert (await snapshots.load(POOL, 0)).state == b"b"
+    assert not await snapshots.save(POOL, first, Snapshot(2, b"stale"), after=Stamp(1))
+    assert await snapshots.save(POOL, second, Snapshot(2, b"b"), after=Stamp(1))
+    assert (await snapshots.load(POOL)).state == b"b"
 
 
 async def test_a_token_that_was_never_given_cannot_write(snapshots):
-    assert not await snapshots.save(POOL, 1, Snapshot(1, b"x"))
+    assert not await snapshots.save(POOL, 1, Snapshot(1, b"x"), after=NO_SNAPSHOT)
 
 
 async def test_one_of_many_concurrent_owners_gets_the_lease(backend):
@@ -97,12 +103,12 @@ async def test_one_of_many_concurrent_owners_gets_the_lease(backend):
 
 async def test_a_deleted_snapshot_is_gone_and_old_tokens_stay_dead(snapshots):
     first = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, first, Snapshot(1, b"a"))
+    await snapshots.save(POOL, first, Snapshot(1, b"a"), after=NO_SNAPSHOT)
     await snapshots.release(POOL, "a")
     await snapshots.delete(POOL)
-    assert await snapshots.load(POOL, -1) is None
+    assert await snapshots.load(POOL) is None
     assert await snapshots.acquire(POOL, "b", LONG_MS) > first
-    assert not await snapshots.save(POOL, first, Snapshot(9, b"stale"))
+    assert not await snapshots.save(POOL, first, Snapshot(9, b"stale"), after=NO_SNAPSHOT)
 
 
 async def test_pools_have_leases_of_their_own(snapshots):
@@ -122,7 +128,7 @@ def numbers(letters) -> list[int]:
 async def test_dead_letters_come_with_a_snapshot_and_are_read_back_in_pages(snapshots):
     token = await snapshots.acquire(POOL, "a", LONG_MS)
     change = LetterChange(add=tuple(letter(n) for n in range(5)))
-    assert await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=change)
+    assert await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT, letters=change)
     first = await snapshots.letters(POOL, after_id="", limit=3)
     rest = await snapshots.letters(POOL, after_id=first[-1].letter_id, limit=3)
     assert numbers([*first, *rest]) == [0, 1, 2, 3, 4]
@@ -131,24 +137,26 @@ async def test_dead_letters_come_with_a_snapshot_and_are_read_back_in_pages(snap
 
 async def test_dead_letters_of_a_snapshot_that_is_not_stored_are_not_stored(snapshots):
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, token, Snapshot(1, b"x"))
-    assert not await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1),)))
-    assert not await snapshots.save(POOL, token + 1, Snapshot(2, b"x"), letters=LetterChange(add=(letter(1),)))
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT)
+    change = LetterChange(add=(letter(1),))
+    assert not await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT, letters=change)
+    assert not await snapshots.save(POOL, token + 1, Snapshot(2, b"x"), after=Stamp(1), letters=change)
     assert list(await snapshots.letters(POOL, after_id="", limit=10)) == []
 
 
 async def test_only_letters_present_when_it_was_asked_for_are_tried_again(snapshots):
     await snapshots.redrive(POOL)
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1), letter(2))))
+    change = LetterChange(add=(letter(1), letter(2)))
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT, letters=change)
     assert list(await snapshots.redriven(POOL, 10)) == []
     await snapshots.redrive(POOL)
-    await snapshots.save(POOL, token, Snapshot(2, b"x"), letters=LetterChange(add=(letter(3),)))
+    await snapshots.save(POOL, token, Snapshot(2, b"x"), after=Stamp(1), letters=LetterChange(add=(letter(3),)))
     asked = await snapshots.redriven(POOL, 10)
     assert numbers(asked) == [1, 2]
     assert numbers(await snapshots.redriven(POOL, 1)) == [1]
     change = LetterChange(add=(letter(2, tries=2),), remove=tuple(found.letter_id for found in asked))
-    await snapshots.save(POOL, token, Snapshot(3, b"x"), letters=change)
+    await snapshots.save(POOL, token, Snapshot(3, b"x"), after=Stamp(2), letters=change)
     assert list(await snapshots.redriven(POOL, 10)) == []
     left = await snapshots.letters(POOL, after_id="", limit=10)
     assert [(number, found.tries) for number, found in zip(numbers(left), left, strict=True)] == [(3, 1), (2, 2)]
@@ -156,8 +164,8 @@ async def test_only_letters_present_when_it_was_asked_for_are_tried_again(snapsh
 
 async def test_a_deleted_pool_leaves_no_dead_letters(snapshots):
     token = await snapshots.acquire(POOL, "a", LONG_MS)
-    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(1),)))
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT, letters=LetterChange(add=(letter(1),)))
     await snapshots.redrive(POOL)
     await snapshots.delete(POOL)
-    await snapshots.save(POOL, token, Snapshot(1, b"x"), letters=LetterChange(add=(letter(2),)))
+    await snapshots.save(POOL, token, Snapshot(1, b"x"), after=NO_SNAPSHOT, letters=LetterChange(add=(letter(2),)))
     assert numbers(await snapshots.letters(POOL, after_id="", limit=10)) == [2]

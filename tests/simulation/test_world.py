@@ -216,9 +216,9 @@ def learn_on_top(patch: pytest.MonkeyPatch) -> None:
 
 
 def let_superseded_learners_write(patch: pytest.MonkeyPatch) -> None:
-    """Nobody looks at the fencing token or the version."""
+    """Nobody looks at the fencing token or at what is stored."""
 
-    async def save(self: MemorySnapshots, pool_id: str, token: int, snapshot: Any) -> bool:
+    async def save(self: MemorySnapshots, pool_id: str, token: int, snapshot: Any, **options: Any) -> bool:
         self._snapshots[pool_id] = snapshot
         return True
 

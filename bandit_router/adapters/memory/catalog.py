@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from itertools import count
 
-from bandit_router.ports.catalog import ANY_VERSION, Changes, Document, Kind, SchemaTooNew, VersionConflict
+from bandit_router.ports.catalog import (
+    ANY_VERSION,
+    STAMPS_KEPT,
+    Changes,
+    Document,
+    Kind,
+    SchemaTooNew,
+    VersionConflict,
+)
+
+_stamps = count(1)
 
 
 class MemoryCatalog:
@@ -17,6 +28,7 @@ class MemoryCatalog:
         self._documents: dict[tuple[Kind, str], Document] = {}
         self._keys: dict[Kind, list[str]] = {kind: [] for kind in Kind}
         self._touched: dict[tuple[Kind, str], int] = {}
+        self._stamps: dict[int, str] = {}
 
     async def check_schema(self, version: int) -> None:
         """See `Catalog.check_schema`."""
@@ -60,10 +72,12 @@ class MemoryCatalog:
         page = (key for key in keys[first : first + limit] if key.startswith(prefix))
         return [self._documents[kind, key] for key in page]
 
-    async def changes(self, since: int) -> Changes:
+    async def changes(self, since: int, stamp: str | None = None) -> Changes:
         """See `Catalog.changes`."""
         behind = sorted((version, *name) for name, version in self._touched.items() if version > since)
-        return Changes(self._version, tuple((kind, key) for _, kind, key in behind), self._schema or 0)
+        names = tuple((kind, key) for _, kind, key in behind)
+        continues = since == 0 or stamp is None or self._stamps.get(since, "") == stamp
+        return Changes(self._version, names, self._schema or 0, self._stamps.get(self._version, ""), continues)
 
     def _check(self, kind: Kind, key: str, expected_version: int) -> bool:
         """Whether the document exists; raises VersionConflict unless it is at the expected version."""
@@ -76,4 +90,6 @@ class MemoryCatalog:
     def _touch(self, kind: Kind, key: str) -> int:
         self._version += 1
         self._touched[kind, key] = self._version
+        self._stamps[self._version] = str(next(_stamps))
+        self._stamps.pop(self._version - STAMPS_KEPT, None)
         return self._version

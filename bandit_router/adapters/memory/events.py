@@ -43,6 +43,11 @@ class MemoryEventLog:
             found += stream.entries[first : first + limit]
         return found
 
+    async def has(self, pool_id: str, positions: Positions) -> bool:
+        """See `EventLog.has`."""
+        streams = self._pools.get(pool_id, {})
+        return all(partition in streams and _has(streams[partition], at) for partition, at in positions.items())
+
     async def trim(self, pool_id: str, upto: Positions, keep: Keep) -> int:
         """See `EventLog.trim`."""
         streams = self._pools.get(pool_id, {})
@@ -76,6 +81,11 @@ def _count_upto(stream: _Stream, entry_id: str) -> int:
     if position >= stream.newest:
         return len(stream.entries)
     return bisect_right(stream.entries, position, key=_position)
+
+
+def _has(stream: _Stream, entry_id: str) -> bool:
+    count = _count_upto(stream, entry_id)
+    return count > 0 and stream.entries[count - 1].entry_id == entry_id
 
 
 def _position(entry: EventEntry) -> _Position:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from bandit_router.ports.clock import Clock
-from bandit_router.ports.snapshots import MAX_LETTERS, NO_LETTERS, DeadLetter, LetterChange, Snapshot
+from bandit_router.ports.snapshots import (
+    MAX_LETTERS,
+    NO_LETTERS,
+    NO_SNAPSHOT,
+    DeadLetter,
+    LetterChange,
+    Snapshot,
+    Stamp,
+)
 
 
 @dataclass(slots=True)
@@ -59,23 +67,28 @@ class MemorySnapshots:
         if lease is not None and lease.owner == owner:
             lease.owner = ""
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot, *, letters: LetterChange = NO_LETTERS) -> bool:
+    async def save(
+        self, pool_id: str, token: int, snapshot: Snapshot, *, after: Stamp, letters: LetterChange = NO_LETTERS
+    ) -> bool:
         """See `SnapshotStore.save`."""
         lease = self._leases.get(pool_id)
         if lease is None or lease.token != token:
             return False
-        stored = self._snapshots.get(pool_id)
-        if stored is not None and stored.version >= snapshot.version:
+        if await self.stamp(pool_id) != after:
             return False
         self._snapshots[pool_id] = snapshot
         if letters != NO_LETTERS:
             self._letters.setdefault(pool_id, _Letters()).change(letters)
         return True
 
-    async def load(self, pool_id: str, newer_than: int) -> Snapshot | None:
-        """See `SnapshotStore.load`."""
+    async def stamp(self, pool_id: str) -> Stamp:
+        """See `SnapshotStore.stamp`."""
         stored = self._snapshots.get(pool_id)
-        return stored if stored is not None and stored.version > newer_than else None
+        return NO_SNAPSHOT if stored is None else stored.stamp
+
+    async def load(self, pool_id: str) -> Snapshot | None:
+        """See `SnapshotStore.load`."""
+        return self._snapshots.get(pool_id)
 
     async def letters(self, pool_id: str, *, after_id: str, limit: int) -> Sequence[DeadLetter]:
         """See `SnapshotStore.letters`."""

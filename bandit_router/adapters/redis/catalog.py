@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import plain
-from bandit_router.ports.catalog import Changes, Document, ImportUnfinished, Kind, SchemaTooNew, VersionConflict
+from bandit_router.ports.catalog import (
+    STAMPS_KEPT,
+    Changes,
+    Document,
+    ImportUnfinished,
+    Kind,
+    SchemaTooNew,
+    VersionConflict,
+)
 
 NOTICE_S = 1.0
 """Time for replicas of older code to see that the schema was raised: they look for changes five times in it."""
@@ -45,14 +53,14 @@ class RedisCatalog:
 
     async def put(self, kind: Kind, key: str, body: bytes, *, expected_version: int) -> Document:
         """See `Catalog.put`."""
-        command = scripts.CATALOG_PUT.on(_names(kind), key, _change(kind, key), expected_version, body)
+        command = scripts.CATALOG_PUT.on(_names(kind), key, _change(kind, key), expected_version, STAMPS_KEPT, body)
         done, version = await self._client.call(command)
         _check(kind, key, done, version, expected_version)
         return Document(kind, key, version, body)
 
     async def delete(self, kind: Kind, key: str, *, expected_version: int) -> bool:
         """See `Catalog.delete`."""
-        command = scripts.CATALOG_DELETE.on(_names(kind), key, _change(kind, key), expected_version)
+        command = scripts.CATALOG_DELETE.on(_names(kind), key, _change(kind, key), expected_version, STAMPS_KEPT)
         done, result = await self._client.call(command)
         _check(kind, key, done, result, expected_version)
         return bool(result)
@@ -64,21 +72,14 @@ class RedisCatalog:
         [flat] = await self._client.bulk([scripts.CATALOG_LIST.on(names, lower, upper, limit)])
         return [_document(kind, key.decode(), body) for key, body in zip(flat[::2], flat[1::2], strict=True)]
 
-    async def changes(self, since: int) -> Changes:
-        """See `Catalog.changes`.
-
-        The counter is read first: a change made between the two reads is then reported with a later version, and
-        never lost.
-        """
-        counter, schema, flat = await self._client.bulk(
-            [
-                plain("GET", keys.CATALOG_VERSION),
-                plain("GET", keys.CATALOG_SCHEMA),
-                plain("ZRANGEBYSCORE", keys.CATALOG_CHANGES, f"({since}", "+inf", "WITHSCORES"),
-            ]
-        )
-        touched = tuple(_kind_and_key(member) for member in flat[::2] if _is_known(member))
-        return Changes(int(flat[-1] if flat else counter or 0), touched, int(schema or 0))
+    async def changes(self, since: int, stamp: str | None = None) -> Changes:
+        """See `Catalog.changes`."""
+        names = [keys.CATALOG_VERSION, keys.CATALOG_CHANGES, keys.CATALOG_STAMPS, keys.CATALOG_SCHEMA]
+        told = () if stamp is None else (stamp,)
+        [found] = await self._client.bulk([scripts.CATALOG_CHANGES.on(names, since, *told)])
+        version, its_stamp, continues, schema, members = found
+        touched = tuple(_kind_and_key(member) for member in members if _is_known(member))
+        return Changes(int(version), touched, int(schema), its_stamp.decode(), bool(continues))
 
 
 def _names(kind: Kind) -> list[str]:
@@ -87,6 +88,7 @@ def _names(kind: Kind) -> list[str]:
         keys.document_index(kind.value),
         keys.CATALOG_VERSION,
         keys.CATALOG_CHANGES,
+        keys.CATALOG_STAMPS,
     ]
 
 

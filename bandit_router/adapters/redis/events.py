@@ -33,6 +33,11 @@ class RedisEventLog:
         )
         return [_entry(partition, *row) for partition, page in enumerate(pages) for row in page]
 
+    async def has(self, pool_id: str, positions: Positions) -> bool:
+        """See `EventLog.has`."""
+        asked = [scripts.EVENTS_HAS.on([keys.events(pool_id, p)], at) for p, at in positions.items()]
+        return all(await self._client.bulk(asked)) if asked else True
+
     async def trim(self, pool_id: str, upto: Positions, keep: Keep) -> int:
         """See `EventLog.trim`."""
         trims = [

@@ -24,7 +24,7 @@ so they stand last, behind a space: behind a ':' one tenant's request could be t
     {p07}:trimmed:POOL             string  id of the newest joined event that was dropped
     {pool:POOL}:lease              string  owner, with the lease's time to live
     {pool:POOL}:fence              string  counter: the fencing token
-    {pool:POOL}:snapshot           hash    version, state
+    {pool:POOL}:snapshot           hash    version, mark (of the writer), state
     {pool:POOL}:dead               stream  events that could not be learned
     {pool:POOL}:redrive            string  id of the newest dead letter that is to be tried again
     {catalog}:schema               string  schema version of the whole store
@@ -33,6 +33,7 @@ so they stand last, behind a space: behind a ':' one tenant's request could be t
     {catalog}:KIND                 hash    key -> 'VERSION BODY'
     {catalog}:KIND:index           zset    keys, all with score 0
     {catalog}:changes              zset    'KIND KEY' by the version that touched it last
+    {catalog}:stamps               hash    version -> when it was made: of the latest ones
 
 A window's `price` is a number, followed by what the tenant's budget policy remembers.
 """
@@ -47,6 +48,7 @@ CATALOG_SCHEMA = "{catalog}:schema"
 CATALOG_IMPORTING = "{catalog}:importing"
 CATALOG_VERSION = "{catalog}:version"
 CATALOG_CHANGES = "{catalog}:changes"
+CATALOG_STAMPS = "{catalog}:stamps"
 
 _TAGS = tuple(f"{{{partition_tag(partition)}}}" for partition in range(PARTITION_COUNT))
 

@@ -9,7 +9,7 @@ from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import Argument, plain
 from bandit_router.ports.events import EventEntry
-from bandit_router.ports.snapshots import MAX_LETTERS, NO_LETTERS, DeadLetter, LetterChange, Snapshot
+from bandit_router.ports.snapshots import MAX_LETTERS, NO_LETTERS, DeadLetter, LetterChange, Snapshot, Stamp
 
 
 class RedisSnapshots:
@@ -28,7 +28,9 @@ class RedisSnapshots:
         """See `SnapshotStore.release`."""
         await self._client.call(scripts.LEASE_RELEASE.on([keys.lease(pool_id)], owner))
 
-    async def save(self, pool_id: str, token: int, snapshot: Snapshot, *, letters: LetterChange = NO_LETTERS) -> bool:
+    async def save(
+        self, pool_id: str, token: int, snapshot: Snapshot, *, after: Stamp, letters: LetterChange = NO_LETTERS
+    ) -> bool:
         """See `SnapshotStore.save`."""
         names = [keys.fence(pool_id), keys.snapshot(pool_id), keys.dead(pool_id)]
         change = [
@@ -36,20 +38,21 @@ class RedisSnapshots:
             *letters.remove,
             *[arg for letter in letters.add for arg in _letter_args(letter)],
         ]
-        command = scripts.SNAPSHOT_SAVE.on(names, token, snapshot.version, snapshot.state, MAX_LETTERS, *change)
-        [stored] = await self._client.bulk([command])
-        return bool(stored)
+        stored: list[Argument] = [snapshot.version, snapshot.mark, snapshot.state]
+        command = scripts.SNAPSHOT_SAVE.on(names, token, after.version, after.mark, *stored, MAX_LETTERS, *change)
+        [done] = await self._client.bulk([command])
+        return bool(done)
 
-    async def load(self, pool_id: str, newer_than: int) -> Snapshot | None:
-        """See `SnapshotStore.load`. Costs a tiny round trip when there is nothing newer."""
-        key = keys.snapshot(pool_id)
-        version = await self._client.call(plain("HGET", key, "version"))
-        if version is None or int(version) <= newer_than:
-            return None
-        [[version, state]] = await self._client.bulk([plain("HMGET", key, "version", "state")])
-        if version is None or int(version) <= newer_than:
-            return None
-        return Snapshot(int(version), state)
+    async def stamp(self, pool_id: str) -> Stamp:
+        """See `SnapshotStore.stamp`. A snapshot of older code bears no mark, or that of the one before it."""
+        version, mark = await self._client.call(plain("HMGET", keys.snapshot(pool_id), "version", "mark"))
+        return Stamp(int(version or 0), (mark or b"").decode())
+
+    async def load(self, pool_id: str) -> Snapshot | None:
+        """See `SnapshotStore.load`."""
+        [found] = await self._client.bulk([plain("HMGET", keys.snapshot(pool_id), "version", "state", "mark")])
+        version, state, mark = found
+        return None if version is None else Snapshot(int(version), state, (mark or b"").decode())
 
     async def letters(self, pool_id: str, *, after_id: str, limit: int) -> Sequence[DeadLetter]:
         """See `SnapshotStore.letters`."""

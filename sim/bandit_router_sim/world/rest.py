@@ -131,7 +131,7 @@ class Rest:
         """Stored and served state is the batch solution over all outcomes."""
         lessons = self._stage.watch.lessons
         for pool in self._pools():
-            snapshot: Snapshot | None = at_once(self._stage.store.snapshots.load(pool.pool_id, -1))
+            snapshot: Snapshot | None = at_once(self._stage.store.snapshots.load(pool.pool_id))
             if snapshot is None:
                 if any(lessons.logs[pool.pool_id].values()):
                     raise Violation(f"{pool.pool_id} has events and learned nothing")

@@ -157,7 +157,7 @@ async def test_a_deleted_pool_leaves_nothing_behind() -> None:
         await service.list_arms("pool", page_size=10, page_token="")
     await service.create_pool(make_pool(), dry_run=False)
     assert (await service.list_arms("pool", page_size=10, page_token="")).items == ()
-    assert await world.store.snapshots.load("pool", -1) is None
+    assert await world.store.snapshots.load("pool") is None
     assert await world.store.events.last("pool") == {}
     assert world.services.directory.projection("pool") is None
 

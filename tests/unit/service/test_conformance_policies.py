@@ -71,6 +71,6 @@ async def test_a_pool_may_change_its_learner_and_go_on_from_all_it_has_seen(lear
 
 
 async def state_of(world: World) -> PoolState:
-    snapshot = await world.store.snapshots.load("pool", -1)
+    snapshot = await world.store.snapshots.load("pool")
     assert snapshot is not None
     return decode_pool_state(snapshot.state)

@@ -20,7 +20,7 @@ TOKENS_IN, TOKENS_OUT = 1000, 200
 async def learned(world: World) -> PoolState:
     await world.services.learner.step("pool")
     await world.services.models.refresh("pool")
-    snapshot = await world.store.snapshots.load("pool", -1)
+    snapshot = await world.store.snapshots.load("pool")
     assert snapshot is not None
     return decode_pool_state(snapshot.state)
 

@@ -11,7 +11,7 @@ from bandit_router.core import folding
 from bandit_router.core.codec import decode_decision, encode_decision
 from bandit_router.ports.events import EventEntry
 from bandit_router.ports.ledger import StoreUnavailable
-from bandit_router.ports.snapshots import DeadLetter
+from bandit_router.ports.snapshots import NO_SNAPSHOT, DeadLetter, Snapshot
 from bandit_router.service.learning import LEASE_MS, REDRIVE_MS
 from tests.unit.service.test_learning import assert_learned_exactly_once, stored_state, teach
 from tests.unit.service.worlds import World, Wrapped, open_world, with_parts
@@ -130,9 +130,7 @@ async def test_a_pool_that_cannot_be_learned_does_not_keep_the_others_from_learn
     await world.services.admin.create_pool(make_pool("another"), dry_run=False)
     token = await world.store.snapshots.acquire("another", "x", 1)
     assert token is not None
-    from bandit_router.ports.snapshots import Snapshot
-
-    await world.store.snapshots.save("another", token, Snapshot(1, b"damaged"))
+    await world.store.snapshots.save("another", token, Snapshot(1, b"damaged"), after=NO_SNAPSHOT)
     world.clock.jump(1)
     await teach(world, 3)
     assert await world.services.learner.step_all() > 0
@@ -149,9 +147,9 @@ class Deaf(Wrapped):
 
     listens = False
 
-    async def changes(self, since: int) -> Any:
-        found = await self.inner.changes(since if self.listens else 2**62)
-        return found if self.listens else replace(found, version=since)
+    async def changes(self, since: int, stamp: str | None = None) -> Any:
+        found = await self.inner.changes(*(since, stamp) if self.listens else (2**62,))
+        return found if self.listens else replace(found, version=since, stamp=stamp)
 
 
 async def test_a_learner_that_has_not_seen_a_new_projection_looks_for_it_before_it_judges() -> None:

@@ -29,7 +29,7 @@ async def teach(world: World, count: int, *, first: int = 0, reward: float = 0.7
 
 
 async def stored_state(world: World) -> PoolState:
-    snapshot = await world.store.snapshots.load("pool", -1)
+    snapshot = await world.store.snapshots.load("pool")
     assert snapshot is not None
     return decode_pool_state(snapshot.state)
 
@@ -264,7 +264,7 @@ async def test_all_pools_learn_from_their_own_events() -> None:
     await teach(world, 3)
     await world.settle(await world.route(tenant_id="acme"))
     assert await world.services.learner.step_all() > 0
-    assert await world.store.snapshots.load("second", -1) is None
+    assert await world.store.snapshots.load("second") is None
 
 
 async def test_a_new_projection_starts_learning_again() -> None:

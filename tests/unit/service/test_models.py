@@ -8,18 +8,19 @@ import pytest
 from bandit_router.core.errors import ResourceNotFound, StateUnreadable
 from bandit_router.core.pool_codec import encode_pool_state
 from bandit_router.core.pool_state import PoolState
-from bandit_router.ports.snapshots import Snapshot
+from bandit_router.ports.snapshots import Snapshot, Stamp
 from bandit_router.service.models import Models, empty_state
 from tests.builders import SMALL
 from tests.unit.service.worlds import World, Wrapped, open_world
 
 
-async def publish(world: World, version: int) -> None:
+async def publish(world: World, version: int, mark: str = "") -> None:
     token = await world.store.snapshots.acquire("pool", "test", 10**9)
     assert token is not None
     state = empty_state(await world.services.directory.pool("pool"))
     state.version = version
-    assert await world.store.snapshots.save("pool", token, Snapshot(version, encode_pool_state(state)))
+    snapshot = Snapshot(version, encode_pool_state(state), mark)
+    assert await world.store.snapshots.save("pool", token, snapshot, after=await world.store.snapshots.stamp("pool"))
 
 
 async def test_a_pool_is_served_with_its_arms_in_the_order_of_the_model() -> None:
@@ -42,7 +43,7 @@ async def test_a_served_pool_is_kept_until_something_changes() -> None:
     assert (await models.served("pool")).model.version == 1
 
 
-async def test_only_newer_snapshots_are_taken_over() -> None:
+async def test_only_other_snapshots_are_taken_over() -> None:
     world = await open_world()
     models = world.services.models
     await models.served("pool")
@@ -53,16 +54,29 @@ async def test_only_newer_snapshots_are_taken_over() -> None:
     assert models.version("pool") == 3
 
 
+async def test_what_the_store_has_instead_is_taken_over_also_where_it_is_older_or_of_the_same_version() -> None:
+    world = await open_world()
+    models = world.services.models
+    await publish(world, 3, "first")
+    await models.served("pool")
+    await publish(world, 2, "second")
+    assert await models.refresh("pool")
+    assert models.version("pool") == 2
+    await publish(world, 2, "third")
+    assert await models.refresh("pool")
+    assert not await models.refresh("pool")
+
+
 class Overtaken(Wrapped):
     """A newer state is adopted while an older snapshot is on its way."""
 
     models: Models
 
-    async def load(self, pool_id: str, newer_than: int) -> Any:
-        snapshot = await self.inner.load(pool_id, newer_than)
+    async def load(self, pool_id: str) -> Any:
+        snapshot = await self.inner.load(pool_id)
         newer = PoolState(dimension=6, generation=1)
         newer.version = 9
-        self.models.adopt(pool_id, newer)
+        self.models.adopt(pool_id, newer, Stamp(9))
         return snapshot
 
 
@@ -90,7 +104,7 @@ async def test_a_replica_that_cannot_read_the_newest_state_goes_on_with_the_one_
     assert (await world.route(dry_run=True)).decision.snapshot_version == 1
     token = await world.store.snapshots.acquire("pool", "test", 60_000)
     assert token is not None
-    await world.store.snapshots.save("pool", token, Snapshot(2, b"written by code of the future"))
+    await world.store.snapshots.save("pool", token, Snapshot(2, b"written by code of the future"), after=Stamp(1))
     await world.services.refresh()
     assert (await world.route(dry_run=True)).decision.snapshot_version == 1
     assert "state_unreadable" in world.observer.events()

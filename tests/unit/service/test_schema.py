@@ -70,7 +70,7 @@ async def test_what_is_due_is_left_to_newer_code() -> None:
         await world.services.defaults.assume()
     with pytest.raises(StateUnreadable):
         await world.services.learner.step("pool")
-    assert await world.store.snapshots.load("pool", -1) is None
+    assert await world.store.snapshots.load("pool") is None
 
 
 async def test_its_leases_are_given_up_at_once() -> None:

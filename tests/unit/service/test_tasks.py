@@ -73,7 +73,7 @@ async def test_the_loops_refresh_learn_and_sweep_by_themselves_until_they_are_st
     await world.services.admin.remove_arm("pool", "small", etag="", dry_run=False)
     await world.clock.advance(2 * REFRESH_S)
     assert other.services.directory.arms("pool") == ()
-    assert await world.store.snapshots.load("pool", 0) is not None
+    assert await world.store.snapshots.load("pool") is not None
     await world.services.admin.put_arm("pool", SMALL, etag="", dry_run=False)
     await world.route()
     await world.clock.advance(600 + 2 * SWEEP_S)

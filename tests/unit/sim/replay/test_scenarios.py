@@ -319,7 +319,7 @@ def test_a_default_is_learned_of_answers_that_get_no_reward(material: Material) 
         replay = stepping(material, Scenario(**fields))
         await replay.begin()
         await replay.advance(COUNT)
-        state = await replay.services.store.snapshots.load("replay", -1)
+        state = await replay.services.store.snapshots.load("replay")
         assert state is not None
         arms = decode_pool_state(state.state).arms.values()
         rewards = sum(arm.reward.count for arm in arms)
@@ -337,7 +337,7 @@ def test_rewards_that_come_after_the_default_take_its_place(material: Material) 
         replay = stepping(material, scenario)
         result = await replay.run()
         await replay.services.learner.step("replay")
-        state = await replay.services.store.snapshots.load("replay", -1)
+        state = await replay.services.store.snapshots.load("replay")
         assert state is not None
         total = sum(float(arm.reward.moment[0]) for arm in decode_pool_state(state.state).arms.values())
         return [total, float(result.trace.rewards.sum())]
