@@ -64,6 +64,9 @@ class ArchiveReader:
     schema_version: int
     """The newest that this code knows."""
 
+    needed: int = 0
+    """What the file needs, once its first line has been read."""
+
     is_complete: bool = False
     records: int = 0
     _has_begun: bool = False
@@ -92,6 +95,7 @@ class ArchiveReader:
         for name, known in (("version", FORMAT_VERSION), ("schema_version", self.schema_version)):
             if document.get(name, 0) > known:
                 raise ArchiveTooNew(f"the file has {name} {document[name]}; this code knows up to {known}")
+        self.needed = document.get("schema_version", 0)
 
     def _end(self, document: dict[str, Any]) -> None:
         if document != {"records": self.records, "sha256": self._digest.hexdigest()}:

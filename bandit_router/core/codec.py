@@ -1,7 +1,7 @@
 """Bytes of what the stores keep: decisions and outcomes as JSON, contexts as little-endian float32.
 
 Contexts are float32 from birth, so that a context read back from a store is bit for bit the one that was scored.
-`SCHEMA_VERSION` is raised whenever older code could misread what newer code wrote.
+Fields that are added are left out or ignored by code that does not know them; see `core.schema` for what it takes then.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from bandit_router.core.decision import ArmQuote, Baseline, Decision, DefaultRew
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind, RewardSource
-
-SCHEMA_VERSION = 1
 
 REMEMBERED_RECORDS = 1024
 """Records of each kind that stay decoded: bill, reward and learner mostly read the same bytes soon after another."""

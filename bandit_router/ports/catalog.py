@@ -67,7 +67,14 @@ class Catalog(Protocol):
     """Documents by kind and key."""
 
     async def check_schema(self, version: int) -> None:
-        """Mark an empty store with `version`. Raises SchemaTooNew if it bears a higher one, ImportUnfinished."""
+        """Raises SchemaTooNew if the store bears a higher version than this, ImportUnfinished.
+
+        A store that bears none is marked with FIRST_SCHEMA: whoever stores what needs more raises it.
+        """
+        ...
+
+    async def schema(self) -> int:
+        """The version that the store bears, 0 if it bears none."""
         ...
 
     async def raise_schema(self, version: int) -> bool:

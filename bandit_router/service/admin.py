@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from bandit_router.core.errors import AlreadyExists, Conflict, InvalidRequest, ResourceInUse, ResourceNotFound
 from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.core.schema import FIRST_SCHEMA, schema_needed
 from bandit_router.ports.catalog import ABSENT, ANY_VERSION, Catalog, Document, Kind, VersionConflict
 from bandit_router.ports.encoder import EncoderError
 from bandit_router.ports.events import KEEP_NOTHING, EventLog
@@ -256,9 +257,12 @@ class AdminService:
         except VersionConflict:
             raise AlreadyExists(kind.value, key) from None
 
-    async def _update(self, kind: Kind, key: str, resource: R, *, etag: str, dry_run: bool) -> Stored[R]:
+    async def _update(
+        self, kind: Kind, key: str, resource: R, *, before: R | None = None, etag: str, dry_run: bool
+    ) -> Stored[R]:
+        version = _version(etag)
         try:
-            return await self._put(kind, key, resource, expected_version=_version(etag), dry_run=dry_run)
+            return await self._put(kind, key, resource, before=before, expected_version=version, dry_run=dry_run)
         except VersionConflict:
             raise Conflict(f"{kind.value} {key!r} has changed since etag {etag!r} was read") from None
 
@@ -277,16 +281,22 @@ class AdminService:
             stored = _stored(await self._document(kind, key), read)
             try:
                 updated = change(stored.resource)
-                return await self._update(kind, key, updated, etag=etag or stored.etag, dry_run=dry_run)
+                return await self._update(
+                    kind, key, updated, before=stored.resource, etag=etag or stored.etag, dry_run=dry_run
+                )
             except Conflict:
                 if etag:
                     raise
         raise Conflict(f"{kind.value} {key!r} changed during {MAX_MODIFICATIONS} attempts")
 
-    async def _put(self, kind: Kind, key: str, resource: R, *, expected_version: int, dry_run: bool) -> Stored[R]:
+    async def _put(
+        self, kind: Kind, key: str, resource: R, *, before: R | None = None, expected_version: int, dry_run: bool
+    ) -> Stored[R]:
         if dry_run:
             await self._check_version(kind, key, expected_version)
             return Stored(resource, "")
+        if (needed := schema_needed(resource, before)) > FIRST_SCHEMA:
+            await self._catalog.raise_schema(needed)
         document = await self._catalog.put(kind, key, encode_resource(resource), expected_version=expected_version)
         await self._directory.refresh()
         return Stored(with_generation(resource, document), str(document.version))

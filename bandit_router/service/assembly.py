@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from bandit_router.core.codec import SCHEMA_VERSION
+from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.ports.archive import Archive
 from bandit_router.ports.catalog import Catalog
 from bandit_router.ports.clock import Clock, Entropy
@@ -29,7 +29,7 @@ from bandit_router.service.priors import PriorService
 from bandit_router.service.projections import ProjectionService
 from bandit_router.service.retention import DEFAULT_RETENTION, Retention
 from bandit_router.service.route import RouteService
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 from bandit_router.service.sweeping import Sweeper
 
 
@@ -82,9 +82,13 @@ class Services:
     observer: Observer
 
     async def start(self) -> None:
-        """Check the store's schema and read the catalog. Raises SchemaTooNew, StoreUnavailable."""
+        """Check the store's schema and read the catalog. Raises SchemaTooNew, StoreUnavailable.
+
+        A store whose content needs more than it bears (code from between two versions has filled it) bears it then.
+        """
         await self.store.catalog.check_schema(SCHEMA_VERSION)
         await self.directory.load()
+        await self.store.catalog.raise_schema(self.directory.schema_needed())
 
     async def refresh(self) -> None:
         """Take over changes that other replicas have made. Raises StoreUnavailable.
@@ -140,7 +144,7 @@ def assemble(
         previews=PreviewService(directory=directory, models=models, ledger=store.ledger, clock=clock),
         projections=ProjectionService(catalog=store.catalog, directory=directory, encoders=encoders),
         priors=PriorService(catalog=store.catalog, directory=directory, encoders=encoders),
-        archives=ArchiveService(archive, clock, observer),
+        archives=ArchiveService(archive, store.catalog, clock, observer),
         learner=Learner(
             owner=entropy.token_bytes(8).hex(),
             directory=directory,

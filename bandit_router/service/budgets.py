@@ -12,7 +12,7 @@ from bandit_router.ports.ledger import AccountMissing, AuditEntry, BudgetEdit, B
 from bandit_router.service.directory import Directory
 from bandit_router.service.levels import own_level
 from bandit_router.service.pacing import Pacer
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 MAX_AUDIT_PAGE = 1_000
 DEFAULT_AUDIT_PAGE = 100

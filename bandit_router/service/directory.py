@@ -20,9 +20,10 @@ from bandit_router.core.pool_prior import PoolPrior
 from bandit_router.core.prior_codec import decode_prior
 from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.core.schema import FIRST_SCHEMA, PRIOR_SCHEMA, schema_needed
 from bandit_router.ports.catalog import Catalog, Changes, Document, Kind
 from bandit_router.service.documents import decode_projection, read_arm, read_pool, read_tenant, split_arm_key
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 _PAGE = 500
 
@@ -114,6 +115,12 @@ class Directory:
     def children_of(self, tenant_id: str) -> tuple[str, ...]:
         """Ids of the tenants known whose parent this one is."""
         return tuple(sorted(t.tenant_id for t in self._tenants.values() if t.parent_tenant_id == tenant_id))
+
+    def schema_needed(self) -> int:
+        """The least schema version that all that is known needs."""
+        arms = [arm for known in self._arms.values() for arm in known.values()]
+        resources: list[Pool | Tenant | Arm] = [*self._pools.values(), *self._tenants.values(), *arms]
+        return max([FIRST_SCHEMA, *map(schema_needed, resources), *(PRIOR_SCHEMA for _ in self._priors)])
 
     async def _changes(self, since: int, stamp: str | None = None) -> Changes:
         changes = await self._catalog.changes(since, stamp)

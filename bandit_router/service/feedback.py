@@ -36,7 +36,7 @@ from bandit_router.service.messages import FeedbackReply, FeedbackRequest, Usage
 from bandit_router.service.outages import may_be_unwritten
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.route import KEEP_RECORDS_MS, charged_level
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 MAX_COMMITS = 32
 """Attempts to commit one report; each failure means that another report on the same decision went through."""

@@ -31,7 +31,7 @@ from bandit_router.ports.snapshots import NO_SNAPSHOT, DeadLetter, LetterChange,
 from bandit_router.service.directory import Directory
 from bandit_router.service.models import Models, empty_state, in_coordinates_of
 from bandit_router.service.retention import Retention, Trimmer
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 LEASE_MS = 3_000
 RENEW_MS = LEASE_MS // 3

@@ -43,7 +43,7 @@ from bandit_router.service.outages import Outages, within_patience
 from bandit_router.service.pacing import Pacer
 from bandit_router.service.plan import Plan
 from bandit_router.service.reservoirs import Sample
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 KEEP_RECORDS_MS = 7 * 24 * 3_600_000
 """How long a decision's record outlives its deadline: late feedback is taken until then."""

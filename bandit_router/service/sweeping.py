@@ -9,7 +9,7 @@ from bandit_router.ports.ledger import DueDecision, Ledger
 from bandit_router.ports.observer import Observer
 from bandit_router.service.feedback import make_commit
 from bandit_router.service.pacing import Pacer
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 
 SWEEP_BATCH = 500
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from typing import Any
 
 import pytest
 
 from bandit_router.adapters.memory import SeededEntropy
 from bandit_router.adapters.redis import RedisStore
-from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import DataLoss, StateTooNewHere, StoreNotEmpty
 from bandit_router.core.resources import WindowKind, WindowRule
+from bandit_router.core.schema import FIRST_SCHEMA, SCHEMA_VERSION
 from bandit_router.ports.archive import Record, Shape, Tally
-from bandit_router.ports.catalog import ImportUnfinished
+from bandit_router.ports.catalog import ANY_VERSION, ImportUnfinished, Kind
 from bandit_router.ports.events import KEEP_NOTHING
 from bandit_router.service.assembly import Services, assemble
+from bandit_router.service.documents import encode_resource
 from bandit_router.service.messages import FeedbackRequest, RouteReply, RouteRequest, Usage
 from tests.builders import LARGE, SMALL, make_pool, make_tenant
 from tests.unit.service.worlds import Recorder, encoders
 
 DAY = WindowRule(kind=WindowKind.DAY, time_zone="Europe/Berlin", carry_over=True)
 TENANTS = ("acme", "daily")
+SILENT = make_pool("silent", default_reward=0.5, default_reward_deadline_s=60.0)
 
 
 @pytest.fixture
@@ -76,7 +79,12 @@ async def settle(services: Services, reply: RouteReply, number: int) -> None:
 
 
 async def exported(services: Services) -> bytes:
-    return b"".join([line async for line in services.archives.export()])
+    needed = await services.archives.schema()
+    return b"".join([line async for line in services.archives.export(needed)])
+
+
+def schema_of(data: bytes) -> int:
+    return int(json.loads(data.splitlines()[0])["schema_version"])
 
 
 async def take_in(services: Services, data: bytes, **options: bool) -> Tally:
@@ -209,9 +217,35 @@ async def test_a_damaged_file_changes_nothing(
 async def test_a_file_of_a_later_schema_is_refused(store: RedisStore, full: tuple[Services, list[RouteReply]]) -> None:
     services, _ = full
     data = await exported(services)
-    known, newer = f'"schema_version":{SCHEMA_VERSION}'.encode(), f'"schema_version":{SCHEMA_VERSION + 1}'.encode()
-    with pytest.raises(StateTooNewHere, match="schema_version"):
+    known, newer = (f'"schema_version":{version}'.encode() for version in (FIRST_SCHEMA, SCHEMA_VERSION + 1))
+    now = await lines_of(store)
+    with pytest.raises(StateTooNewHere, match=f"schema_version {SCHEMA_VERSION + 1}"):
         await take_in(services, data.replace(known, newer, 1), replace=True)
+    assert await lines_of(store) == now
+
+
+async def test_a_file_needs_what_its_content_needs_and_brings_it_along(
+    store: RedisStore, full: tuple[Services, list[RouteReply]]
+) -> None:
+    services, _ = full
+    ordinary = await exported(services)
+    await services.admin.create_pool(SILENT, dry_run=False)
+    second = await exported(services)
+    assert (schema_of(ordinary), schema_of(second)) == (1, 2)
+    for data, needed in ((ordinary, 1), (second, 2), (ordinary, 1)):
+        await take_in(services, data, replace=True)
+        assert await store.catalog.schema() == needed
+
+
+async def test_a_file_that_says_less_than_its_content_needs_raises_the_store_all_the_same(
+    store: RedisStore, full: tuple[Services, list[RouteReply]]
+) -> None:
+    services, _ = full
+    await store.catalog.put(Kind.POOL, "silent", encode_resource(SILENT), expected_version=ANY_VERSION)
+    data = await exported(services)
+    assert schema_of(data) == 1
+    await take_in(services, data, replace=True)
+    assert await store.catalog.schema() == schema_of(await exported(services)) == 2
 
 
 async def test_no_server_starts_on_an_import_that_was_cut_short(

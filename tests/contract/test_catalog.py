@@ -180,13 +180,15 @@ async def test_a_version_that_was_made_otherwise_or_never_is_not_continued(catal
     assert not (await catalog.changes(seen.version + 1, seen.stamp)).continues
 
 
-async def test_an_empty_store_takes_the_schema_of_the_first_comer(catalog):
-    await catalog.check_schema(3)
-    await catalog.check_schema(3)
+async def test_an_empty_store_bears_the_first_schema_whatever_code_comes_first(catalog):
+    assert await catalog.schema() == 0
     await catalog.check_schema(4)
+    assert await catalog.schema() == 1
+    await catalog.check_schema(1)
 
 
 async def test_a_store_of_a_newer_schema_is_refused_with_the_version_it_needs(catalog):
+    await catalog.raise_schema(3)
     await catalog.check_schema(3)
     with pytest.raises(SchemaTooNew, match="3"):
         await catalog.check_schema(2)
@@ -194,9 +196,10 @@ async def test_a_store_of_a_newer_schema_is_refused_with_the_version_it_needs(ca
 
 async def test_the_schema_is_raised_and_never_lowered(catalog):
     await catalog.check_schema(3)
-    assert not await catalog.raise_schema(3)
+    assert not await catalog.raise_schema(1)
     assert await catalog.raise_schema(5)
     assert not await catalog.raise_schema(4)
+    assert await catalog.schema() == 5
     await catalog.check_schema(5)
     with pytest.raises(SchemaTooNew, match="5"):
         await catalog.check_schema(4)

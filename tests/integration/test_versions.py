@@ -10,7 +10,7 @@ import pytest
 from server_process import ServerProcess, dump, refused_start, wait_until
 from test_server import NOT_SERVING, SERVING, health
 
-from bandit_router.core.codec import SCHEMA_VERSION
+from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.errors import RouterError
 from tests.integration.conftest import fill
 

@@ -21,7 +21,7 @@ from bandit_router.adapters.grpc.validation import check
 from bandit_router.core.errors import RouterError, StoreAway
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.ports.observer import Observer
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 from bandit_router.service.time_limit import TimeLimit, caller_waits
 
 STORE_AWAY = "the store did not answer in time; it is safe to retry with the same ids"

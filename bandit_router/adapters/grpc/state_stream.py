@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 from bandit_router.adapters.grpc.upload import receive_file
 from bandit_router.adapters.grpc.wire import timestamp
-from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import StateTooNewHere
+from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.service.assembly import Services
 from bandit_router.v1 import admin_pb2 as pb
 
@@ -28,10 +28,11 @@ class StateStream:
 
     async def export(self, _: pb.ExportStateRequest) -> AsyncIterator[pb.ExportStateResponse]:
         """The state in chunks. Raises NotOffered, Conflict."""
-        header = pb.StateHeader(schema_version=SCHEMA_VERSION, exported_at=timestamp(self._clock.now_ms()))
+        needed = await self._archives.schema()
+        header = pb.StateHeader(schema_version=needed, exported_at=timestamp(self._clock.now_ms()))
         yield pb.ExportStateResponse(header=header)
         digest, sent, waiting = hashlib.sha256(), 0, b""
-        async for line in self._archives.export():
+        async for line in self._archives.export(needed):
             digest.update(line)
             waiting += line
             while len(waiting) >= CHUNK_BYTES:

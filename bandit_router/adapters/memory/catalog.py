@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from itertools import count
 
+from bandit_router.core.schema import FIRST_SCHEMA
 from bandit_router.ports.catalog import (
     ANY_VERSION,
     STAMPS_KEPT,
@@ -33,9 +34,13 @@ class MemoryCatalog:
     async def check_schema(self, version: int) -> None:
         """See `Catalog.check_schema`."""
         if self._schema is None:
-            self._schema = version
+            self._schema = FIRST_SCHEMA
         if self._schema > version:
             raise SchemaTooNew(f"the store needs schema version {self._schema}; this code knows up to {version}")
+
+    async def schema(self) -> int:
+        """See `Catalog.schema`."""
+        return self._schema or 0
 
     async def raise_schema(self, version: int) -> bool:
         """See `Catalog.raise_schema`. There is no other code on this store that would have to be told."""

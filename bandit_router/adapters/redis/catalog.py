@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bandit_router.adapters.redis import keys, scripts
 from bandit_router.adapters.redis.client import Client
 from bandit_router.adapters.redis.scripts import plain
+from bandit_router.core.schema import FIRST_SCHEMA
 from bandit_router.ports.catalog import (
     STAMPS_KEPT,
     Changes,
@@ -34,10 +35,14 @@ class RedisCatalog:
         """See `Catalog.check_schema`."""
         if await self._client.call(plain("EXISTS", keys.CATALOG_IMPORTING)):
             raise ImportUnfinished("an import is under way or was cut short; if so, empty the store and import again")
-        await self._client.call(plain("SET", keys.CATALOG_SCHEMA, version, "NX"))
-        stored = int(await self._client.call(plain("GET", keys.CATALOG_SCHEMA)))
+        await self._client.call(plain("SET", keys.CATALOG_SCHEMA, FIRST_SCHEMA, "NX"))
+        stored = await self.schema()
         if stored > version:
             raise SchemaTooNew(f"the store needs schema version {stored}; this code knows up to {version}")
+
+    async def schema(self) -> int:
+        """See `Catalog.schema`."""
+        return int(await self._client.call(plain("GET", keys.CATALOG_SCHEMA)) or 0)
 
     async def raise_schema(self, version: int) -> bool:
         """See `Catalog.raise_schema`."""

@@ -12,7 +12,7 @@ from bandit_router.adapters.grpc.errors import DeadlineExceeded, from_status
 from bandit_router.adapters.grpc.guard import Guard
 from bandit_router.core.errors import InvalidRequest, ResourceNotFound, RouterError, StateUnreadable, StoreAway
 from bandit_router.ports.ledger import StoreUnavailable
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 from bandit_router.testing import NullObserver
 from bandit_router.v1 import router_pb2
 

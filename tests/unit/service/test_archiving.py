@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bandit_router.adapters.memory import ManualClock
+from bandit_router.adapters.memory import ManualClock, MemoryStore
 from bandit_router.core.errors import Conflict, DataLoss, NotOffered, StoreNotEmpty
 from bandit_router.ports.archive import ArchiveBusy, Record, Shape, Tally
+from bandit_router.ports.catalog import Catalog
 from bandit_router.service.archiving import BATCH_RECORDS, ArchiveService
 from tests.unit.service.worlds import Recorder, open_world
 
@@ -45,8 +46,9 @@ class Shelf:
         self.done.append("end")
 
 
-def service(shelf: Shelf | None) -> ArchiveService:
-    return ArchiveService(shelf, ManualClock(), Recorder())
+def service(shelf: Shelf | None, catalog: Catalog | None = None) -> ArchiveService:
+    clock = ManualClock()
+    return ArchiveService(shelf, catalog or MemoryStore(clock).catalog, clock, Recorder())
 
 
 def stock(count: int) -> list[Record]:
@@ -54,7 +56,7 @@ def stock(count: int) -> list[Record]:
 
 
 async def exported(shelf: Shelf) -> io.BytesIO:
-    return io.BytesIO(b"".join([line async for line in service(shelf).export()]))
+    return io.BytesIO(b"".join([line async for line in service(shelf).export(1)]))
 
 
 async def test_every_record_of_an_export_is_put_in_order_between_begin_and_end() -> None:
@@ -97,7 +99,29 @@ async def test_a_store_that_never_holds_still_is_a_conflict() -> None:
         await exported(Shelf(stock(1), is_busy=True))
 
 
+async def test_a_file_says_what_its_content_needs_and_the_store_that_takes_it_in_bears_it() -> None:
+    catalog = MemoryStore(ManualClock()).catalog
+    for version in (1, 2):
+        await catalog.raise_schema(version)
+        archives = service(Shelf(stock(3)), catalog)
+        assert await archives.schema() == version
+        file = io.BytesIO(b"".join([line async for line in archives.export(version)]))
+        assert f'"schema_version":{version},'.encode() in file.readline()
+        target = MemoryStore(ManualClock()).catalog
+        await service(Shelf(), target).take_in(file, replace=False, dry_run=True)
+        assert await target.schema() == 0
+        await service(Shelf(), target).take_in(file, replace=False, dry_run=False)
+        assert await target.schema() == version
+
+
+async def test_an_export_that_newer_content_came_into_is_made_again() -> None:
+    catalog = MemoryStore(ManualClock()).catalog
+    await catalog.raise_schema(2)
+    with pytest.raises(Conflict, match="come to need schema version 2"):
+        _ = [line async for line in service(Shelf(stock(1)), catalog).export(1)]
+
+
 async def test_a_store_in_memory_offers_no_export() -> None:
     world = await open_world()
     with pytest.raises(NotOffered):
-        _ = [line async for line in world.services.archives.export()]
+        _ = [line async for line in world.services.archives.export(1)]

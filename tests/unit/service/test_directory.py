@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import ResourceNotFound
+from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.ports.catalog import ANY_VERSION, Kind, SchemaTooNew
 from bandit_router.service import directory
 from bandit_router.service.directory import Directory
 from bandit_router.service.documents import arm_key, encode_resource
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 from tests.builders import LARGE, MEDIUM, SMALL, make_pool, make_tenant
 from tests.unit.service.worlds import Recorder, World, open_world
 

@@ -12,7 +12,7 @@ from bandit_router.core.errors import StoreAway
 from bandit_router.ports.catalog import Document, Kind
 from bandit_router.ports.ledger import StoreUnavailable
 from bandit_router.service.directory import Directory
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.service.schema_watch import SchemaWatch
 from tests.builders import LARGE, MEDIUM, SMALL, make_pool, make_tenant
 from tests.unit.service.worlds import Recorder, World, Wrapped, open_world, with_parts, yielding
 

@@ -7,8 +7,8 @@ and settles nothing and learns nothing: another replica, or this one with newer 
 
 from __future__ import annotations
 
-from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import StateUnreadable
+from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.ports.observer import Observer
 
 

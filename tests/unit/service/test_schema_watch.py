@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bandit_router.core.codec import SCHEMA_VERSION
 from bandit_router.core.errors import StateUnreadable
-from bandit_router.service.schema import SchemaWatch
+from bandit_router.core.schema import SCHEMA_VERSION
+from bandit_router.service.schema_watch import SchemaWatch
 from bandit_router.service.tasks import REFRESH_S, BackgroundTasks
 from tests.builders import SMALL, make_pool
 from tests.unit.service.worlds import Recorder, World, open_world
