@@ -77,11 +77,11 @@ class Catalog(Protocol):
         """The version that the store bears, 0 if it bears none."""
         ...
 
-    async def raise_schema(self, version: int) -> bool:
-        """Let the store bear at least `version`; True if it bore a lower one.
+    async def raise_schema(self, version: int) -> None:
+        """Let the store bear at least `version`.
 
-        Then it returns once replicas that read `changes` as often as they should have been told, where there can be
-        others at all.
+        Where there can be other replicas, it returns once those that read `changes` as often as they should have been
+        told, also if it was another call that raised it.
         """
         ...
 

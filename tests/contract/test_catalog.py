@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -196,10 +197,9 @@ async def test_a_store_of_a_newer_schema_is_refused_with_the_version_it_needs(ca
 
 async def test_the_schema_is_raised_and_never_lowered(catalog):
     await catalog.check_schema(3)
-    assert not await catalog.raise_schema(1)
-    assert await catalog.raise_schema(5)
-    assert not await catalog.raise_schema(4)
-    assert await catalog.schema() == 5
+    for version, borne in ((1, 1), (5, 5), (4, 5)):
+        await catalog.raise_schema(version)
+        assert await catalog.schema() == borne
     await catalog.check_schema(5)
     with pytest.raises(SchemaTooNew, match="5"):
         await catalog.check_schema(4)
@@ -214,6 +214,25 @@ async def test_the_change_feed_tells_the_schema_to_replicas_that_run_on(backend,
     await catalog.raise_schema(2)
     changes = await other.changes(seen)
     assert (changes.schema, changes.keys) == (2, ())
+
+
+async def test_whoever_finds_the_schema_just_raised_waits_until_others_must_have_noticed(backend, catalog):
+    if backend.name == "memory":
+        pytest.skip("no code but this process's is on it")
+    other = backend.another().catalog
+    began_s = time.monotonic()
+    raising = asyncio.create_task(catalog.raise_schema(2))
+
+    async def is_raised():
+        return await other.schema() == 2
+
+    await backend.until(is_raised)
+    await other.raise_schema(2)
+    assert time.monotonic() - began_s >= 0.95
+    await raising
+    settled_s = time.monotonic()
+    await other.raise_schema(2)
+    assert time.monotonic() - settled_s < 0.5
 
 
 async def test_a_store_answers_a_ping(store):

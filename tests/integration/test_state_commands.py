@@ -56,6 +56,21 @@ def test_a_service_moves_to_another_store_and_goes_on_there(tmp_path: Path) -> N
         wait_until(lambda: len(events(new)) == 8)
 
 
+def test_a_file_of_a_service_that_needs_newer_code_says_so_and_takes_that_along(tmp_path: Path) -> None:
+    file = tmp_path / "state.brs"
+    with ServerProcess(tmp_path / "old") as old, old.client() as client:
+        fill(client)
+        client.admin.create_pool("silent", default_reward=0.5, default_reward_deadline_s=60)
+        assert run(old, "state", "export", str(file)).exit_code == 0
+    with file.open() as lines:
+        assert json.loads(lines.readline())["schema_version"] == 2
+    with ServerProcess(tmp_path / "new") as new, new.store() as store:
+        assert run(new, "state", "import", str(file), "--dry-run").exit_code == 0
+        assert store.get("{catalog}:schema") == b"1"
+        assert run(new, "state", "import", str(file)).exit_code == 0
+        assert store.get("{catalog}:schema") == b"2"
+
+
 def test_what_was_not_written_by_an_export_is_refused_before_anything_happens(tmp_path: Path) -> None:
     file = tmp_path / "state.brs"
     with ServerProcess(tmp_path / "data") as server, server.client() as client, server.store() as store:

@@ -85,6 +85,7 @@ class Guard:
                     self._schema.check()
                     check(request)
                     async for response in handler(request):
+                        self._schema.check()
                         yield response
                 except Exception as fault:  # noqa: BLE001 - whatever it is, the caller gets a status
                     error = self._as_router_error(method, fault)

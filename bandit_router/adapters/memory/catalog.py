@@ -42,11 +42,9 @@ class MemoryCatalog:
         """See `Catalog.schema`."""
         return self._schema or 0
 
-    async def raise_schema(self, version: int) -> bool:
+    async def raise_schema(self, version: int) -> None:
         """See `Catalog.raise_schema`. There is no other code on this store that would have to be told."""
-        is_lower = (self._schema or 0) < version
         self._schema = max(self._schema or 0, version)
-        return is_lower
 
     async def get(self, kind: Kind, key: str) -> Document | None:
         """See `Catalog.get`."""

@@ -19,7 +19,7 @@ from bandit_router.ports.catalog import (
     VersionConflict,
 )
 
-NOTICE_S = 1.0
+NOTICE_MS = 1_000
 """Time for replicas of older code to see that the schema was raised: they look for changes five times in it."""
 
 _KINDS = frozenset(kind.value for kind in Kind)
@@ -44,12 +44,11 @@ class RedisCatalog:
         """See `Catalog.schema`."""
         return int(await self._client.call(plain("GET", keys.CATALOG_SCHEMA)) or 0)
 
-    async def raise_schema(self, version: int) -> bool:
+    async def raise_schema(self, version: int) -> None:
         """See `Catalog.raise_schema`."""
-        raised = await self._client.call(scripts.SCHEMA_RAISE.on([keys.CATALOG_SCHEMA], version))
-        if raised:
-            await asyncio.sleep(NOTICE_S)
-        return bool(raised)
+        names = [keys.CATALOG_SCHEMA, keys.CATALOG_RAISING]
+        remaining_ms = await self._client.call(scripts.SCHEMA_RAISE.on(names, version, NOTICE_MS))
+        await asyncio.sleep(remaining_ms / 1000)
 
     async def get(self, kind: Kind, key: str) -> Document | None:
         """See `Catalog.get`."""

@@ -28,6 +28,7 @@ so they stand last, behind a space: behind a ':' one tenant's request could be t
     {pool:POOL}:dead               stream  events that could not be learned
     {pool:POOL}:redrive            string  id of the newest dead letter that is to be tried again
     {catalog}:schema               string  schema version of the whole store
+    {catalog}:raising              string  there for a second after the schema version was raised
     {catalog}:importing            string  there while an import is under way, and after one that was cut short
     {catalog}:version              string  counter shared by all documents
     {catalog}:KIND                 hash    key -> 'VERSION BODY'
@@ -45,6 +46,7 @@ from functools import lru_cache
 from bandit_router.core.partition import PARTITION_COUNT, partition_of, partition_tag
 
 CATALOG_SCHEMA = "{catalog}:schema"
+CATALOG_RAISING = "{catalog}:raising"
 CATALOG_IMPORTING = "{catalog}:importing"
 CATALOG_VERSION = "{catalog}:version"
 CATALOG_CHANGES = "{catalog}:changes"
@@ -52,7 +54,7 @@ CATALOG_STAMPS = "{catalog}:stamps"
 
 _TAGS = tuple(f"{{{partition_tag(partition)}}}" for partition in range(PARTITION_COUNT))
 
-LEASES = frozenset({"lease", "fence", "importing"})
+LEASES = frozenset({"lease", "fence", "importing", "raising"})
 """Kinds of keys that say who does something, and nothing of what was done."""
 
 FURNITURE = LEASES | {"schema"}
