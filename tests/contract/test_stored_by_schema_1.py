@@ -22,8 +22,8 @@ WRITTEN_MS = 1_900_000_000_000
 TENANTS = ("acme", "daily")
 
 
-def load_fixture(client: redis.Redis) -> None:
-    for key, kind, value in json.loads(FIXTURE.read_text(encoding="utf-8")):
+def load_fixture(client: redis.Redis, file: Path) -> None:
+    for key, kind, value in json.loads(file.read_text(encoding="utf-8")):
         put(client, base64.b64decode(key), kind, value)
 
 
@@ -47,7 +47,7 @@ def put(client: redis.Redis, key: bytes, kind: str, value: Any) -> None:
 async def store(valkey_url: str) -> Any:
     flush(valkey_url)
     with redis.Redis.from_url(valkey_url) as client:
-        load_fixture(client)
+        load_fixture(client, FIXTURE)
     store = connect(valkey_url, STORE_TIMEOUT_S)
     yield store
     await store.close()

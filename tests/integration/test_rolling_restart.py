@@ -10,9 +10,10 @@ import grpc
 import pytest
 import redis
 from older_code import Callers, CodeServer, code_of, start_refused
-from server_process import ROOT, dump, settled_dump, wait_until
+from server_process import ROOT, ServerProcess, dump, settled_dump, wait_until
 from test_learner_failover import assert_is_one_fold_of_the_log, has_learned_all, log_of
 from test_server import NOT_SERVING, health
+from test_state_commands import run
 
 from bandit_router.adapters.redis import keys
 from bandit_router.core.codec import decode_decision, decode_outcome
@@ -93,6 +94,11 @@ def assert_all_is_there_once(callers: Callers, store: redis.Redis) -> None:
     assert rated == {decision_id: [reward] for decision_id, reward in callers.rewards.items()}
 
 
+def done(server: ServerProcess, *words: str) -> None:
+    result = run(server, *words)
+    assert result.exit_code == 0, result.output
+
+
 @pytest.mark.parametrize("commit", [BEFORE_DEFAULTS, BEFORE_SECOND])
 def test_a_rolling_restart_goes_forwards_and_back_under_load(
     pair: Pair, url: str, tmp_path: Path, commit: str, capsys: pytest.CaptureFixture[str]
@@ -115,6 +121,39 @@ def test_a_rolling_restart_goes_forwards_and_back_under_load(
     with capsys.disabled():
         told = f"{len(callers.costs)} decisions, {callers.repeats} calls repeated, {time.monotonic() - began_s:.1f} s"
         print(f"\nbetween {commit} and now: {told}")
+
+
+def test_files_go_from_older_code_to_newer_and_back_until_they_need_the_newer(tmp_path: Path) -> None:
+    old, file = code_of(BEFORE_DEFAULTS, tmp_path), str(tmp_path / "state.brs")
+    with CodeServer(old, tmp_path / "old") as older, older.client(tenant_id="acme") as client, older.store() as store:
+        fill(client)
+        callers = Callers([older])
+        with callers.at_work():
+            callers.wait_for(PER_STEP)
+        open_decision = client.route(query="open", max_output_tokens=50)
+        wait_until(lambda: has_learned_all(store))
+        budget = client.admin.get_budget("acme")
+        done(older, "state", "export", file)
+        with ServerProcess(tmp_path / "new") as newer, newer.client(tenant_id="acme") as there, newer.store() as its:
+            done(newer, "state", "import", file)
+            moved = there.admin.get_budget("acme")
+            assert (moved.spent_nusd, moved.held_nusd) == (budget.spent_nusd, budget.held_nusd)
+            assert moved.limit_nusd == moved.free_nusd + moved.held_nusd + moved.spent_nusd
+            assert there.feedback(open_decision.decision_id, cost_nusd=7, reward=1.0).status == "APPLIED"
+            callers.decided["open"], callers.costs[open_decision.decision_id] = open_decision.decision_id, 7
+            callers.rewards[open_decision.decision_id] = 1.0
+            wait_until(lambda: has_learned_all(its))
+            assert_all_is_there_once(callers, its)
+            assert_is_one_fold_of_the_log(its)
+
+            done(newer, "state", "export", file)
+            done(older, "state", "import", file, "--replace")
+            assert recorded([store], "acme") == callers.costs
+            there.admin.create_pool("silent", default_reward=0.5, default_reward_deadline_s=60)
+            done(newer, "state", "export", file)
+        before = settled_dump(store)
+        assert run(older, "state", "import", file, "--replace").stderr.startswith("STATE_TOO_NEW")
+        assert settled_dump(store) == before
 
 
 def test_an_older_server_goes_out_of_service_when_a_newer_one_stores_what_it_would_misread(

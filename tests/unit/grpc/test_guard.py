@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 from google.rpc.status_pb2 import Status
 
@@ -71,6 +73,28 @@ async def test_no_call_is_answered_once_the_store_needs_newer_code(observer: Rec
     status = await guard.item("Route", REQUEST, handler)
     assert isinstance(status, Status)
     assert from_status(status).reason == "STATE_UNREADABLE"
+
+
+class Call:
+    """What the guard needs of a call's context."""
+
+    async def abort(self, code: grpc.StatusCode, message: str, **_: object) -> None:
+        raise grpc.aio.AbortError(f"{code.name}: {message}")
+
+
+async def test_a_stream_ends_when_the_store_comes_to_need_newer_code(observer: Recorder) -> None:
+    schema = SchemaWatch(observer, known=1)
+
+    async def handler(_: router_pb2.RouteRequest) -> AsyncIterator[router_pb2.RouteResponse]:
+        yield RESPONSE
+        schema.told(2)
+        yield RESPONSE
+
+    stream = Guard(observer, schema).streaming("Stream", handler)(REQUEST, Call())  # type: ignore[arg-type]
+    assert await anext(stream) == RESPONSE
+    with pytest.raises(grpc.aio.AbortError, match="UNAVAILABLE: the store cannot be read"):
+        await anext(stream)
+    assert observer.counts["rpc_requests", "Stream", "UNAVAILABLE"] == 1
 
 
 async def test_a_broken_rule_never_reaches_the_handler(guard: Guard) -> None:
