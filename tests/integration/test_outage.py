@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,13 @@ SLACK_S = 1.0
 """What a busy machine may add to a caller's own clock."""
 
 ALLOWANCE = 20_000_000
+OPEN = ("open", "org/open")
+"""Tenants that fail open: one of its own, and one below an organisation's budget."""
+
+CLOSED = ("acme", "org/closed")
+ORGANISATION_NUSD = 5_000_000
+"""Less than the allowance: the organisation is overdrawn until the bills of the outage have come."""
+
 MAX_GROWTH_BYTES = 40_000_000
 MAX_NEW_LINES = 40
 SHORT_S = 3.0
@@ -36,13 +44,16 @@ LONG = pytest.param(LONG_S, marks=(pytest.mark.soak, pytest.mark.timeout(LONG_S 
 
 @dataclass
 class Calls:
-    """What became of the calls made during an outage."""
+    """What became of the calls made during an outage; `made` by tenant."""
 
-    made: list[Route] = field(default_factory=list)
+    made: dict[str, list[Route]] = field(default_factory=lambda: defaultdict(list))
     refused: list[RouterError] = field(default_factory=list)
     slowest_s: float = 0.0
 
-    def call(self, work: Callable[[], object]) -> None:
+    def route(self, client: RouterClient, tenant_id: str) -> None:
+        self.call(lambda: client.route(query="hello", tenant_id=tenant_id, max_output_tokens=50), tenant_id)
+
+    def call(self, work: Callable[[], object], tenant_id: str = "") -> None:
         started_s = time.monotonic()
         try:
             answer = work()
@@ -50,7 +61,7 @@ class Calls:
             self.refused.append(refusal)
         else:
             assert isinstance(answer, Route)
-            self.made.append(answer)
+            self.made[tenant_id].append(answer)
         self.slowest_s = max(self.slowest_s, time.monotonic() - started_s)
 
 
@@ -61,11 +72,11 @@ def resident_bytes(pid: int) -> int:
 
 
 def call_for(client: RouterClient, channel: grpc.Channel, calls: Calls, seconds: float, decision_id: str) -> None:
-    """Routes of a tenant that fails open and of one that does not, and feedback, until the time is up."""
+    """Routes of tenants that fail open and of some that do not, and feedback, until the time is up."""
     ends_s = time.monotonic() + seconds
     while time.monotonic() < ends_s:
-        calls.call(lambda: client.route(query="hello", tenant_id="open", max_output_tokens=50))
-        calls.call(lambda: client.route(query="hello", tenant_id="acme", max_output_tokens=50))
+        for tenant_id in (*OPEN, *CLOSED):
+            calls.route(client, tenant_id)
         calls.call(lambda: client.feedback(decision_id, tenant_id="acme", cost_nusd=7))
         assert health(channel, "liveness") == SERVING
     wait_until(lambda: health(channel, "") == NOT_SERVING)
@@ -80,25 +91,49 @@ def frozen(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+def create_tenants(client: RouterClient) -> None:
+    """Two that fail open, one of them in an organisation, where another does not."""
+    fails_open = {"outage_policy": "OUTAGE_POLICY_FAIL_OPEN", "outage_allowance_nusd": ALLOWANCE}
+    client.admin.create_tenant("open", "main", limit_usd=1, **fails_open)
+    client.admin.create_tenant("org", "main", limit_nusd=ORGANISATION_NUSD)
+    client.admin.create_tenant("org/open", "main", limit_usd=1, parent_tenant_id="org", **fails_open)
+    client.admin.create_tenant("org/closed", "main", limit_usd=1, parent_tenant_id="org")
+
+
+def held(routes: Sequence[Route]) -> int:
+    return sum(route.hold_nusd for route in routes)
+
+
+def expected(routes: Sequence[Route], *, billed: bool) -> tuple[int, int, int]:
+    """Spent, held and decisions after one bill of 1 and these decisions, billed at 3 each or not yet."""
+    return 1 + 3 * billed * len(routes), 0 if billed else held(routes), 1 + len(routes)
+
+
+def standing(client: RouterClient, tenant_id: str) -> tuple[int, int, int]:
+    """Spent, held and the number of decisions, as the tenant's budget says."""
+    budget = client.admin.get_budget(tenant_id)
+    return budget.spent_nusd, budget.held_nusd, budget.decisions
+
+
 def lived_through(server: ServerProcess, outage: Callable[[], AbstractContextManager[None]], seconds: float) -> None:
     """Assert all that is promised about an outage; `outage()` is a context that lasts as long as the store is away."""
     with server.client(timeout_s=TIMEOUT_S) as client, grpc.insecure_channel(server.listen) as channel:
         fill(client)
-        client.admin.create_tenant(
-            "open", "main", limit_usd=1, outage_policy="OUTAGE_POLICY_FAIL_OPEN", outage_allowance_nusd=ALLOWANCE
-        )
+        create_tenants(client)
         decision_id = client.route(query="hello", tenant_id="acme").decision_id
-        settled = [client.route(query="hello", tenant_id="open").decision_id]
-        client.feedback(settled[0], tenant_id="open", cost_nusd=1)
+        for tenant_id in OPEN:
+            before = client.route(query="hello", tenant_id=tenant_id, max_output_tokens=50)
+            client.feedback(before.decision_id, tenant_id=tenant_id, cost_nusd=1)
         lines, memory = len(server.log.splitlines()), resident_bytes(server.process.pid)
 
         calls = Calls()
         with outage():
             call_for(client, channel, calls, seconds, decision_id)
         assert calls.slowest_s < TIMEOUT_S + SLACK_S
-        assert calls.made
-        assert {route.reason for route in calls.made} == {"OUTAGE"}
-        assert sum(route.hold_nusd for route in calls.made) <= ALLOWANCE
+        assert calls.made.keys() == set(OPEN)
+        for routes in calls.made.values():
+            assert {route.reason for route in routes} == {"OUTAGE"}
+            assert held(routes) <= ALLOWANCE
         assert {refusal.code for refusal in calls.refused} <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
         assert resident_bytes(server.process.pid) - memory < MAX_GROWTH_BYTES
 
@@ -106,15 +141,21 @@ def lived_through(server: ServerProcess, outage: Callable[[], AbstractContextMan
         wait_until(lambda: '"outage_reconciled"' in server.log)
         assert len(server.log.splitlines()) - lines < MAX_NEW_LINES
         assert "Traceback" not in server.log
-        for route in calls.made:
-            result = client.feedback(route.decision_id, tenant_id="open", cost_nusd=3, timeout_s=20.0)
-            assert result.settled_cost_nusd == 3
-        budget = client.admin.get_budget("open")
-        assert (budget.spent_nusd, budget.held_nusd) == (1 + 3 * len(calls.made), 0)
-        assert budget.decisions == 1 + len(calls.made)
+        assert standing(client, "org") == standing(client, "org/open") == expected(calls.made["org/open"], billed=False)
+        assert client.admin.get_budget("org").free_nusd == ORGANISATION_NUSD - 1 - held(calls.made["org/open"])
+        for tenant_id, routes in calls.made.items():
+            for route in routes:
+                result = client.feedback(route.decision_id, tenant_id=tenant_id, cost_nusd=3, timeout_s=20.0)
+                assert result.settled_cost_nusd == 3
+            assert standing(client, tenant_id) == expected(routes, billed=True)
+        assert standing(client, "org") == standing(client, "org/open")
+        assert standing(client, "org/closed") == (0, 0, 0)
+        assert client.route(query="hello", tenant_id="org/closed", max_output_tokens=50).reason != "OUTAGE"
         assert client.feedback(decision_id, tenant_id="acme", cost_nusd=7, timeout_s=20.0).settled_cost_nusd == 7
         assert client.admin.get_budget("acme").spent_nusd == 7
-    print(f"outage of {seconds:g} s: {len(calls.made)} decided, {len(calls.refused)} refused, ", end="")
+    print(
+        f"outage of {seconds:g} s: {sum(map(len, calls.made.values()))} decided, {len(calls.refused)} refused, ", end=""
+    )
     print(f"slowest call {calls.slowest_s:.2f} s of {TIMEOUT_S:g} s, {server.log.count(chr(10)) - lines} log lines")
 
 
