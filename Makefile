@@ -72,7 +72,7 @@ ope-coverage: venv $(filter $(PACKAGED_LOG),$(COVERAGE_LOGS)) ## How often the o
 bench: venv ## Benchmarks: ratios within one run
 	$(BIN)/python -m pytest tests/bench -m bench -s --timeout 1800
 
-soak: venv ## Long fault and property runs; SOAK_S=300 is how long faults last
+soak: venv ## Long fault and property runs; SOAK_S=300 is how long faults last, KILLS_S=600 each kill run, POWER_S=180, LAG_S=60
 	$(BIN)/python -m pytest tests -m soak -s --timeout 3600
 
 fmt: venv ## Format the code
