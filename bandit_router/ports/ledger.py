@@ -154,7 +154,7 @@ HoldResult = Held | AlreadyDecided | DoesNotFit
 
 @dataclass(frozen=True, slots=True)
 class OutcomeCommit:
-    """A transition to make durable: outcome, money and event together, if `revision` is still the record's.
+    """A transition to make durable: outcome, money and event together, if `revision` and `before` are the record's.
 
     `was` and `now`: what the decision counted for before and counts for after, in each of its `charges`; what a reset
     has written off meanwhile, the ledger leaves out. `settled`: the hold no longer stands afterwards (the decision
@@ -265,7 +265,8 @@ class Ledger(Protocol):
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """Store the outcome, move the money on all levels and append the joined event; the tenant's own budget.
 
-        None if the revision has moved on.
+        None if the record is not at the revision and outcome that were read. The revision alone does not tell: a store
+        that comes back without the last it had acknowledged gives the same ones out again.
         """
         ...
 

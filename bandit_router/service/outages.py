@@ -15,11 +15,12 @@ these decisions are not taken before they are written: what a caller was told is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
+from bandit_router.core.budget import Charge
 from bandit_router.core.codec import decode_decision
 from bandit_router.core.decision import Decision
 from bandit_router.core.errors import StoreAway
@@ -69,11 +70,11 @@ class _Tab:
 
 @dataclass(slots=True, eq=False)
 class _Tally:
-    """What became of the outage that is being reconciled."""
+    """What became of the outage that is being reconciled; `overdrawn`: on each level, by how much."""
 
     decisions: int = 0
     held_nusd: int = 0
-    overdrawn: dict[str, int] = field(default_factory=dict)
+    overdrawn: dict[Charge, int] = field(default_factory=dict)
 
 
 class Outages:
@@ -167,8 +168,8 @@ class Outages:
         except AccountMissing:
             return
 
-    async def _write(self, hold: HoldRequest) -> BudgetState | None:
-        """The budget after the hold was recorded; None if the tenant is gone, and its money with it.
+    async def _write(self, hold: HoldRequest) -> Sequence[BudgetState]:
+        """The budgets of all levels after the hold was recorded; none if the tenant is gone, and its money with it.
 
         A request id that has got another decision meanwhile, on another replica, leaves this one without it: both were
         answered, so the money of both counts.
@@ -178,18 +179,18 @@ class Outages:
             if _is_of_another(result, hold.decision_id):
                 result = await self._ledger.hold(replace(hold, request_id=""))
         except AccountMissing:
-            return None
-        return result.budget
+            return ()
+        return result.budgets
 
-    def _written(self, tab: _Tab, entry: _Entry, budget: BudgetState | None) -> None:
+    def _written(self, tab: _Tab, entry: _Entry, budgets: Sequence[BudgetState]) -> None:
         decision = entry.decision
         del tab.waiting[decision.decision_id]
         tab.by_request.pop(decision.request_id, None)
         self._waiting -= 1
         self._tally.decisions += 1
         self._tally.held_nusd += decision.hold_nusd
-        if budget is not None:
-            self._tally.overdrawn[decision.tenant_id] = max(0, -budget.account.free_nusd)
+        for level, budget in zip(entry.hold.levels, budgets, strict=bool(budgets)):
+            self._tally.overdrawn[level.charge] = max(0, -budget.account.free_nusd)
         self._observer.level("outage_decisions_waiting", self._waiting)
 
     def _report(self) -> None:

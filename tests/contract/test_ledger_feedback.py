@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from ledger_builders import DAY_MS, FIXED, POOL, TENANT, budget_of, commit_of, day, give, hold_request
 
 from bandit_router.core.budget import Account
-from bandit_router.core.codec import decode_outcome
+from bandit_router.core.codec import decode_outcome, encode_outcome
 from bandit_router.core.outcomes import Bill, Billing, Feedback, FeedbackStatus, OutcomeKind, apply_feedback
 from bandit_router.ports.ledger import Held
 
@@ -65,6 +66,15 @@ async def test_commit_at_a_stale_revision_changes_nothing(store, ledger, now_ms)
     before = (await budget_of(ledger), await ledger.read(TENANT, "d1"), await events_of(store))
     transition = apply_feedback(decode_outcome(record.outcome), Feedback(bill=Bill(4)))
     assert await ledger.commit(commit_of(record, transition, now_ms)) is None
+    assert (await budget_of(ledger), await ledger.read(TENANT, "d1"), await events_of(store)) == before
+
+
+async def test_commit_at_an_outcome_that_the_record_never_had_changes_nothing(store, ledger, now_ms):
+    record = await ledger.read(TENANT, "d1")
+    seen = apply_feedback(decode_outcome(record.outcome), Feedback(reward=0.5)).outcome
+    lost = replace(record, outcome=encode_outcome(seen))
+    before = (await budget_of(ledger), await ledger.read(TENANT, "d1"), await events_of(store))
+    assert await ledger.commit(commit_of(lost, apply_feedback(seen, Feedback(bill=Bill(4))), now_ms)) is None
     assert (await budget_of(ledger), await ledger.read(TENANT, "d1"), await events_of(store)) == before
 
 

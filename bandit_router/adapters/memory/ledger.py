@@ -137,7 +137,7 @@ class MemoryLedger:
     async def commit(self, commit: OutcomeCommit) -> BudgetState | None:
         """See `Ledger.commit`."""
         stored = self._live((commit.tenant_id, commit.decision_id))
-        if stored is None or stored.record.revision != commit.revision:
+        if stored is None or (stored.record.revision, stored.record.outcome) != (commit.revision, commit.before):
             return None
         self._advance(stored, commit)
         states = [

@@ -47,7 +47,7 @@ HELP = {
     "outage_decisions": "Decisions made without the store",
     "outage_decisions_waiting": "Decisions made without the store that are not in the ledger yet",
     "outage_decisions_lost": "Decisions made without the store that never got into the ledger",
-    "outage_overdrawn_nusd": "Money that decisions made without the store promised beyond what was free",
+    "outage_overdrawn_nusd": "Money that decisions made without the store promised beyond what was free, all levels",
     "workers_lost": "Workers that ended by themselves and were started again",
     "task_failures": "Failed runs of a background task",
 }

@@ -122,6 +122,27 @@ async def test_what_was_promised_beyond_the_budget_is_booked_and_reported() -> N
     assert (await world.budget()).account.spent_nusd == sum(reply.decision.hold_nusd for reply in made)
 
 
+async def test_what_was_promised_beyond_an_organisations_budget_is_reported_too() -> None:
+    world, ledger = await world_of()
+    await world.services.admin.create_tenant(make_tenant("org", limit_nusd=1_000_000), dry_run=False)
+    child = make_tenant(
+        "org/open",
+        parent_tenant_id="org",
+        outage_policy=OutagePolicy.FAIL_OPEN,
+        outage_allowance_nusd=ALLOWANCE,
+    )
+    await world.services.admin.create_tenant(child, dry_run=False)
+    await world.route(tenant_id="org/open")
+    ledger.mode = "away"
+    for _ in range(8):
+        await world.route(tenant_id="org/open")
+    ledger.mode = "here"
+    await world.services.outages.reconcile()
+    free_nusd = (await world.budget("org")).account.free_nusd
+    assert free_nusd < 0 < (await world.budget("org/open")).account.free_nusd
+    assert world.observer.counts["outage_overdrawn_nusd"] == -free_nusd
+
+
 async def test_a_hold_whose_answer_was_lost_is_not_held_twice() -> None:
     world, ledger = await world_of(outage_allowance_nusd=10**9)
     before = (await world.budget()).account

@@ -5,14 +5,14 @@
 --       6-9 '1' if the hold stood, '1' if it stands, spent before, spent after  10-13 change of held, spent, over,
 --       inflight where no reset has come between  14 when a default reward is to be assumed, '-': no longer, '': as before
 --       then of each charge the name of the window that is in KEYS
--- Returns  nil                               the record is gone or at another revision
+-- Returns  nil                               the record is gone, or at another revision or outcome
 --          {'again', charge, name}           that window must be in KEYS of the charge (from 0); nothing was changed
 --          {}                                done, but the tenant's account is closed: no money was moved in it
 --          {fields of the tenant's window after}
 
 local FIXED_KEYS, FIXED_ARGS = 4, 14
-local record = redis.call('HMGET', KEYS[1], 'rev', 'd', 'free', 'deadline', 'keep')
-if record[1] ~= ARGV[1] then return nil end
+local record = redis.call('HMGET', KEYS[1], 'rev', 'd', 'free', 'deadline', 'keep', 'o')
+if record[1] ~= ARGV[1] or record[6] ~= ARGV[2] then return nil end
 
 -- What the record was charged to: epoch, opening, and the window's record if that bears another name. One of the first
 -- schema knows its account's epoch alone.
