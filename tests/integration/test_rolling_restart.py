@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 import redis
+from learned import assert_is_one_fold_of_the_log, has_learned_all, log_of
 from older_code import Callers, CodeServer, code_of, start_refused
 from server_process import ROOT, ServerProcess, dump, settled_dump, wait_until
-from test_learner_failover import assert_is_one_fold_of_the_log, has_learned_all, log_of
 from test_server import NOT_SERVING, health
 from test_state_commands import run
 
@@ -116,7 +116,7 @@ def test_a_rolling_restart_goes_forwards_and_back_under_load(
     with redis.Redis.from_url(url) as store:
         wait_until(lambda: has_learned_all(store))
         assert_all_is_there_once(callers, store)
-        assert_is_one_fold_of_the_log(store)
+        assert_is_one_fold_of_the_log(store, features=1)
         assert store.get(keys.CATALOG_SCHEMA) == b"1"
     with capsys.disabled():
         told = f"{len(callers.costs)} decisions, {callers.repeats} calls repeated, {time.monotonic() - began_s:.1f} s"
@@ -144,7 +144,7 @@ def test_files_go_from_older_code_to_newer_and_back_until_they_need_the_newer(tm
             callers.rewards[open_decision.decision_id] = 1.0
             wait_until(lambda: has_learned_all(its))
             assert_all_is_there_once(callers, its)
-            assert_is_one_fold_of_the_log(its)
+            assert_is_one_fold_of_the_log(its, features=1)
 
             done(newer, "state", "export", file)
             done(older, "state", "import", file, "--replace")
