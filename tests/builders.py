@@ -12,11 +12,12 @@ from scipy.special import chdtrc
 
 from bandit_router.core.budget import Charge
 from bandit_router.core.choice import Query
-from bandit_router.core.decision import ArmQuote, Decision, Reason, Round
+from bandit_router.core.decision import Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.learners.registry import LEARNERS
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind
+from bandit_router.core.quotes import ArmQuote, Quotes
 from bandit_router.core.resources import DEFAULT_LEARNER, Arm, Pool, Tenant
 
 PROPERTY = settings(deadline=None, derandomize=True, max_examples=50)
@@ -92,6 +93,10 @@ def make_quote(arm_id: str = "small", *, hold_nusd: int = 100, score: float = 0.
     )
 
 
+def make_quotes(*quotes: ArmQuote) -> Quotes:
+    return Quotes.of(quotes)
+
+
 def make_decision(context: Sequence[float] = (1.0, 0.5), **fields: Any) -> Decision:
     defaults: dict[str, Any] = {
         "decision_id": "p00-000000000000-aaaaaaaaaaaaaaaaaaaaaaaaaa",
@@ -117,7 +122,8 @@ def make_decision(context: Sequence[float] = (1.0, 0.5), **fields: Any) -> Decis
         "window_start_ms": 0,
         "charges": (Charge("acme", "fixed:0"),),
     }
-    return Decision(**{**defaults, **fields})
+    found = {**defaults, **fields}
+    return Decision(**{**found, "quotes": Quotes.of(found["quotes"])})
 
 
 def make_outcome(hold_nusd: int = 100, **fields: Any) -> Outcome:

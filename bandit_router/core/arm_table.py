@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,50 +18,58 @@ from bandit_router.core.resources import Arm
 _MTOK_USD = TOKENS_PER_MTOK * NUSD_PER_USD
 
 
+class ArmTerms(NamedTuple):
+    """One arm's numbers: what of a query's tokens makes its expected bill and its hold.
+
+    `lift`, `spread`: of ln(output tokens), from its mean to ln of the mean, and its standard deviation.
+    `longest_answer`: in tokens. List prices: in nano-USD per million tokens. `ratio`: what bills are of list prices.
+    """
+
+    lift: float
+    spread: float
+    longest_answer: int
+    input_price: int
+    dearest_input_price: int
+    output_price: int
+    ratio: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmTable:
     """The arms of a pool and its model, whose `arm_ids` are theirs, in order.
 
-    `longest_answers`, `most_tokens` (K,): tokens of the longest answers. `ratios`: what bills are of list prices.
-    `unavailable`: why an arm is not to be had at all, or ''. `live`: positions of those that are. `new` (K,): which
-    have not used up their onboarding quota. List prices: `…_prices` in nano-USD per million tokens, for money;
-    `…_usd` (K,) in USD per token, for formulas.
+    `terms`: each arm's numbers for a single query; for many at once `most_tokens` (K,), of the longest answers, and
+    list prices `input_usd`, `output_usd` (K,) in USD per token. `unavailable`: why an arm is not to be had at all, or
+    ''. `live`: positions of those that are. `new` (K,): which have not used up their onboarding quota.
     """
 
     model: PoolModel
     arms: tuple[Arm, ...]
-    longest_answers: tuple[int, ...]
+    terms: tuple[ArmTerms, ...]
     most_tokens: FloatArray
-    ratios: tuple[float, ...]
+    input_usd: FloatArray
+    output_usd: FloatArray
     unavailable: tuple[str, ...]
     live: tuple[int, ...]
     new: BoolArray
     has_new: bool
-    input_prices: tuple[int, ...]
-    dearest_input_prices: tuple[int, ...]
-    output_prices: tuple[int, ...]
-    input_usd: FloatArray
-    output_usd: FloatArray
 
     @classmethod
     def of(cls, model: PoolModel, arms: Sequence[Arm]) -> ArmTable:
         """The table of these arms."""
         new = are_new(arms, model.calibration.spent_nusd)
+        columns = model.tokens.lift, model.tokens.sd, model.calibration.ratios
         return cls(
             model=model,
             arms=tuple(arms),
-            longest_answers=tuple(arm.max_output_tokens for arm in arms),
+            terms=tuple(_terms_of(arm, *map(float, learned)) for arm, *learned in zip(arms, *columns, strict=True)),
             most_tokens=np.array([arm.max_output_tokens for arm in arms], dtype=np.float64),
-            ratios=tuple(model.calibration.ratios.tolist()),
+            input_usd=np.array([arm.prices.input_nusd_per_mtok / _MTOK_USD for arm in arms]),
+            output_usd=np.array([arm.prices.output_nusd_per_mtok / _MTOK_USD for arm in arms]),
             unavailable=tuple(_unavailable(arm) for arm in arms),
             live=tuple(index for index, arm in enumerate(arms) if arm.is_live),
             new=new,
             has_new=bool(new.any()),
-            input_prices=tuple(arm.prices.input_nusd_per_mtok for arm in arms),
-            dearest_input_prices=tuple(arm.prices.dearest_input_nusd_per_mtok for arm in arms),
-            output_prices=tuple(arm.prices.output_nusd_per_mtok for arm in arms),
-            input_usd=np.array([arm.prices.input_nusd_per_mtok / _MTOK_USD for arm in arms]),
-            output_usd=np.array([arm.prices.output_nusd_per_mtok / _MTOK_USD for arm in arms]),
         )
 
     def costs_usd(self, predictions: Predictions, prompt_tokens: FloatArray) -> FloatArray:
@@ -72,20 +81,16 @@ class ArmTable:
     def scores(
         self,
         rewards: Sequence[float],
-        deviations: Sequence[float],
         costs_nusd: Sequence[int],
         *,
         charge: Charge,
         excluded: Sequence[str],
     ) -> list[float]:
-        """Scores of the arms with these predictions, those of new arms raised to the best that may be chosen."""
-        fitted = self.model.fitted
-        if fitted.shares is not None:
-            found: list[float] = fitted.shares.tolist()
+        """Scores of arms with these optimistic rewards; those of new arms are raised to the best of the allowed."""
+        if self.model.fitted.shares is not None:
+            found: list[float] = self.model.fitted.shares.tolist()
             return found
-        alpha = fitted.alpha
-        optimistic = [reward + alpha * deviation for reward, deviation in zip(rewards, deviations, strict=True)]
-        scores = charge.scores(optimistic, costs_nusd)
+        scores = charge.scores(rewards, costs_nusd)
         return self._lifted(scores, excluded) if self.has_new else scores
 
     def _lifted(self, scores: list[float], excluded: Sequence[str]) -> list[float]:
@@ -96,6 +101,18 @@ class ArmTable:
         raised[allowed] = lifted(raised[allowed], self.new[allowed])
         found: list[float] = raised.tolist()
         return found
+
+
+def _terms_of(arm: Arm, lift: float, spread: float, ratio: float) -> ArmTerms:
+    return ArmTerms(
+        lift=lift,
+        spread=spread,
+        longest_answer=arm.max_output_tokens,
+        input_price=arm.prices.input_nusd_per_mtok,
+        dearest_input_price=arm.prices.dearest_input_nusd_per_mtok,
+        output_price=arm.prices.output_nusd_per_mtok,
+        ratio=ratio,
+    )
 
 
 def _unavailable(arm: Arm) -> str:

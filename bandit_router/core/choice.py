@@ -6,20 +6,19 @@ p   = exploration layer of g over the feasible arms
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from math import ceil
 
 from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import Charge
-from bandit_router.core.decision import ArmQuote, Baseline, Reason, Round
+from bandit_router.core.decision import Baseline, Reason, Round
 from bandit_router.core.draw import pick
 from bandit_router.core.explorations.normals import keyed_normals
 from bandit_router.core.explorations.registry import Exploration
-from bandit_router.core.model import Predictions
-from bandit_router.core.money import bills_nusd
+from bandit_router.core.model import capped_tokens
+from bandit_router.core.money import TOKENS_PER_MTOK
+from bandit_router.core.quotes import Quotes
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, HoldPolicy
 
@@ -56,34 +55,49 @@ class Query:
         return min(self.cached_tokens, self.prompt_tokens) if arm.arm_id == self.last_arm_id else 0
 
 
-def quote_arms(table: ArmTable, query: Query, *, charge: Charge, hold_policy: HoldPolicy) -> tuple[ArmQuote, ...]:
-    """A quote per arm; arms that may not be chosen carry the reason."""
-    predictions = table.model.predict(query.context[None, :])
-    most = _most_tokens(table, query)
-    tokens: list[float] = predictions.output_tokens(most)[0].tolist()
-    costs_nusd = _costs_nusd(table, query, tokens)
-    holds_nusd = costs_nusd
-    if hold_policy is not HoldPolicy.EXPECTED:
-        holds_nusd = _holds_nusd(table, query, most, predictions, hold_policy)
-    rewards: list[float] = predictions.reward[0].tolist()
-    deviations: list[float] = predictions.deviation[0].tolist()
+def quote_arms(table: ArmTable, query: Query, *, charge: Charge, hold_policy: HoldPolicy) -> Quotes:
+    """A quote per arm; arms that may not be chosen carry the reason.
+
+    Expected bills are list prices, times what bills are of those. Holds are at list prices, unless they are expected.
+    """
+    rewards, deviations, log_tokens = table.model.predict_one(query.context)
+    prompt_tokens, most_prompt_tokens, asked = query.prompt_tokens, query.most_prompt_tokens, query.max_output_tokens
+    is_quantile = hold_policy is HoldPolicy.QUANTILE
+    alpha = table.model.alpha
+    optimistic, tokens, costs_nusd, holds_nusd = [], [], [], []
+    for terms, mean, reward, deviation in zip(table.terms, log_tokens, rewards, deviations, strict=True):
+        lift, spread, longest, input_price, dearest_price, output_price, ratio = terms
+        if asked is not None and asked < longest:
+            longest = asked
+        answer = capped_tokens(mean + lift, longest)
+        cost_nusd = -(-(prompt_tokens * input_price + ceil(answer) * output_price) // TOKENS_PER_MTOK)
+        optimistic.append(reward + alpha * deviation)
+        tokens.append(answer)
+        costs_nusd.append(cost_nusd if ratio == 1.0 else ceil(ratio * cost_nusd))
+        if is_quantile:
+            longest = ceil(capped_tokens(mean + HOLD_QUANTILE_95 * spread, longest))
+        holds_nusd.append(-(-(most_prompt_tokens * dearest_price + longest * output_price) // TOKENS_PER_MTOK))
+    if query.cached_tokens and query.last_arm_id in table.model.arm_ids:
+        position = table.model.arm_ids.index(query.last_arm_id)
+        costs_nusd[position] = _cached_cost_nusd(table, query, position, tokens[position])
+    if hold_policy is HoldPolicy.EXPECTED:
+        holds_nusd = costs_nusd
     excluded = _exclusions(table, query, rewards, costs_nusd)
-    scores = table.scores(rewards, deviations, costs_nusd, charge=charge, excluded=excluded)
-    rows = zip(table.model.arm_ids, rewards, deviations, tokens, costs_nusd, holds_nusd, scores, excluded, strict=True)
-    return tuple(map(ArmQuote._make, rows))
+    scores = table.scores(optimistic, costs_nusd, charge=charge, excluded=excluded)
+    return Quotes(table.model.arm_ids, rewards, deviations, tokens, costs_nusd, holds_nusd, scores, excluded)
 
 
-def candidates(quotes: Sequence[ArmQuote], *, free_nusd: int | None = None) -> tuple[int, ...]:
+def candidates(quotes: Quotes, *, free_nusd: int | None = None) -> tuple[int, ...]:
     """Positions of the arms that may be chosen and, where `free_nusd` is given, whose hold fits in it."""
-    allowed = [index for index, quote in enumerate(quotes) if not quote.excluded_because]
+    if free_nusd is None and not any(quotes.excluded):
+        return tuple(range(len(quotes.excluded)))
+    allowed = [position for position, reason in enumerate(quotes.excluded) if not reason]
     if free_nusd is not None:
-        allowed = [index for index in allowed if quotes[index].hold_nusd <= free_nusd]
+        allowed = [position for position in allowed if quotes.holds_nusd[position] <= free_nusd]
     return tuple(allowed)
 
 
-def weigh_round(
-    quotes: Sequence[ArmQuote], arms: tuple[int, ...], exploration: Exploration, *, seed: int, key: str
-) -> Round:
+def weigh_round(quotes: Quotes, arms: tuple[int, ...], exploration: Exploration, *, seed: int, key: str) -> Round:
     """Choice probabilities over the arms at positions `arms` (at least one).
 
     `seed` and `key` name the draws of a layer that makes its own; they are those of the decision in every round.
@@ -92,9 +106,10 @@ def weigh_round(
     def normals(samples: int) -> FloatArray:
         return keyed_normals(seed, key, arms=len(quotes))(samples)[:, list(arms)]
 
-    drawn = [quotes[index] for index in arms]
-    weights = exploration.weigh_one([q.score for q in drawn], [q.uncertainty for q in drawn], normals)
-    return Round(arms, tuple(weights))
+    scores, deviations = quotes.scores, quotes.uncertainties
+    if len(arms) != len(scores):
+        scores, deviations = [scores[arm] for arm in arms], [deviations[arm] for arm in arms]
+    return Round(arms, tuple(exploration.weigh_one(scores, deviations, normals)))
 
 
 def draw_arm(draw: Round, uniform: float) -> int:
@@ -116,50 +131,15 @@ def draw_reason(policy: Round, uniform: float, baseline: Baseline | None) -> tup
     return draw_arm(policy, (uniform - baseline.share) / (1.0 - baseline.share)), Reason.POLICY
 
 
-def _most_tokens(table: ArmTable, query: Query) -> FloatArray:
-    """Longest answers (K,): the arms' own, or the request's where that is smaller."""
-    if query.max_output_tokens is None:
-        return table.most_tokens
-    most: FloatArray = np.minimum(table.most_tokens, float(query.max_output_tokens))
-    return most
-
-
-def _costs_nusd(table: ArmTable, query: Query, tokens: Sequence[float]) -> list[int]:
-    """Expected bills with so many output tokens: list prices, times what bills are of those."""
-    listed_nusd = bills_nusd(
+def _cached_cost_nusd(table: ArmTable, query: Query, position: int, tokens: float) -> int:
+    """The expected bill of the arm that has a part of the prompt in its cache."""
+    arm, ratio = table.arms[position], table.terms[position].ratio
+    listed_nusd = arm.prices.cost_nusd(
         input_tokens=query.prompt_tokens,
-        output_tokens=map(math.ceil, tokens),
-        input_prices=table.input_prices,
-        output_prices=table.output_prices,
+        output_tokens=ceil(tokens),
+        cached_input_tokens=query.cached_tokens_at(arm),
     )
-    if query.cached_tokens and query.last_arm_id in table.model.arm_ids:
-        index = table.model.arm_ids.index(query.last_arm_id)
-        arm = table.arms[index]
-        listed_nusd[index] = arm.prices.cost_nusd(
-            input_tokens=query.prompt_tokens,
-            output_tokens=math.ceil(tokens[index]),
-            cached_input_tokens=query.cached_tokens_at(arm),
-        )
-    return [
-        nusd if ratio == 1.0 else math.ceil(ratio * nusd) for nusd, ratio in zip(listed_nusd, table.ratios, strict=True)
-    ]
-
-
-def _holds_nusd(
-    table: ArmTable, query: Query, most: FloatArray, predictions: Predictions, hold_policy: HoldPolicy
-) -> list[int]:
-    """Holds that do not follow from the expected cost: they are at list prices, which bills cannot correct."""
-    tokens: Iterable[int] = table.longest_answers
-    if hold_policy is HoldPolicy.QUANTILE:
-        tokens = map(math.ceil, predictions.output_tokens_quantile(most, HOLD_QUANTILE_95)[0].tolist())
-    elif query.max_output_tokens is not None:
-        tokens = [min(query.max_output_tokens, longest) for longest in table.longest_answers]
-    return bills_nusd(
-        input_tokens=query.most_prompt_tokens,
-        output_tokens=tokens,
-        input_prices=table.dearest_input_prices,
-        output_prices=table.output_prices,
-    )
+    return listed_nusd if ratio == 1.0 else ceil(ratio * listed_nusd)
 
 
 def _exclusions(table: ArmTable, query: Query, rewards: Sequence[float], costs_nusd: Sequence[int]) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any
 
 from bandit_router.core.budget import Charge
-from bandit_router.core.decision import ArmQuote, Baseline, Decision, DefaultReward, Reason, Round
+from bandit_router.core.decision import Baseline, Decision, DefaultReward, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
 from bandit_router.core.outcomes import Bill, Billing, Outcome, OutcomeKind, RewardSource
+from bandit_router.core.quotes import Quotes
 
 REMEMBERED_RECORDS = 1024
 """Records of each kind that stay decoded: bill, reward and learner mostly read the same bytes soon after another."""
@@ -45,7 +46,7 @@ def encode_decision(decision: Decision) -> bytes:
             "tenant": decision.tenant_id,
             "pool": decision.pool_id,
             "chosen": decision.chosen,
-            "quotes": decision.quotes,
+            "quotes": list(decision.quotes.rows()),
             "rounds": [[r.arms, r.probabilities] for r in decision.rounds],
             "x": base64.b64encode(pack_floats(decision.context)).decode(),
             "in": decision.prompt_tokens,
@@ -88,7 +89,7 @@ def decode_decision(data: bytes) -> Decision:
         tenant_id=doc["tenant"],
         pool_id=doc["pool"],
         chosen=doc["chosen"],
-        quotes=tuple(map(ArmQuote._make, doc["quotes"])),
+        quotes=Quotes.of(doc["quotes"]),
         rounds=tuple(Round(tuple(arms), tuple(ps)) for arms, ps in doc["rounds"]),
         context=unpack_floats(base64.b64decode(doc["x"])),
         prompt_tokens=doc["in"],

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from bandit_router.core.budget import Charge
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.money import TokenPrices
+from bandit_router.core.quotes import ArmQuote, Quotes
 
 
 class Reason(Enum):
@@ -33,24 +34,7 @@ class Reason(Enum):
     OUTAGE = "outage"
 
 
-class ArmQuote(NamedTuple):
-    """What one arm promised in one decision. `excluded_because` is empty for a feasible arm.
-
-    A tuple, since every decision makes one for every arm: frozen dataclasses take four times as long to make.
-    """
-
-    arm_id: str
-    expected_reward: float
-    uncertainty: float
-    expected_output_tokens: float
-    expected_cost_nusd: int
-    hold_nusd: int
-    score: float
-    excluded_because: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(NamedTuple):
     """One draw: positions (in the decision's quotes) of the arms it was made over, and their probabilities."""
 
     arms: tuple[int, ...]
@@ -107,7 +91,7 @@ class Decision:
     tenant_id: str
     pool_id: str
     chosen: int
-    quotes: tuple[ArmQuote, ...]
+    quotes: Quotes
     rounds: tuple[Round, ...]
     context: tuple[float, ...]
     prompt_tokens: int
@@ -136,7 +120,7 @@ class Decision:
     @property
     def arm_id(self) -> str:
         """The chosen arm."""
-        return self.quotes[self.chosen].arm_id
+        return self.quotes.arm_ids[self.chosen]
 
     @property
     def quote(self) -> ArmQuote:
@@ -146,7 +130,7 @@ class Decision:
     @property
     def hold_nusd(self) -> int:
         """What is set aside for the chosen arm."""
-        return self.quote.hold_nusd
+        return self.quotes.holds_nusd[self.chosen]
 
 
 def propensities_of(decision: Decision, *, last_round: Round) -> dict[str, float]:
@@ -155,8 +139,8 @@ def propensities_of(decision: Decision, *, last_round: Round) -> dict[str, float
     `last_round`: the draw over the arms that fitted in what was free just before the hold (`arms_that_fit`): the one
     that would have followed, had the drawn arm not been among them. It carries no weight when all arms fitted.
     """
-    quotes = decision.quotes
-    totals = dict.fromkeys(range(len(quotes)), 0.0)
+    arm_ids = decision.quotes.arm_ids
+    totals = dict.fromkeys(range(len(arm_ids)), 0.0)
     carried = 1.0
     rounds = decision.rounds
     for index, draw in enumerate(rounds):
@@ -168,9 +152,10 @@ def propensities_of(decision: Decision, *, last_round: Round) -> dict[str, float
     for arm, probability in zip(last_round.arms, last_round.probabilities, strict=True):
         totals[arm] += carried * probability
     whole = sum(totals.values())
-    return {quotes[arm].arm_id: min(1.0, total / whole) for arm, total in totals.items() if total > 0.0}
+    return {arm_ids[arm]: min(1.0, total / whole) for arm, total in totals.items() if total > 0.0}
 
 
 def arms_that_fit(decision: Decision, *, free_nusd: int) -> tuple[int, ...]:
     """Positions of the arms of the last round whose hold fits in `free_nusd`."""
-    return tuple(a for a in decision.rounds[-1].arms if decision.quotes[a].hold_nusd <= free_nusd)
+    holds_nusd = decision.quotes.holds_nusd
+    return tuple(arm for arm in decision.rounds[-1].arms if holds_nusd[arm] <= free_nusd)

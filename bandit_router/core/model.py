@@ -6,9 +6,9 @@ Rewards come from the pool's learner (`core.learners`), output tokens from the m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp, log
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from bandit_router.core.regression import FloatArray
 from bandit_router.core.tokens import TokenModel, fit_tokens
 
 NO_PRIORS: Priors = {}
-_MAX_LOG_TOKENS = math.log(1e7)
+MAX_TOKENS = 1e7
+MAX_LOG_TOKENS = log(MAX_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,13 +43,14 @@ class Predictions:
 
     def output_tokens(self, most: FloatArray) -> FloatArray:
         """Expected output tokens (n, K), at most `most` (K,)."""
-        mean = np.exp(np.minimum(self.log_tokens + self.token_model.lift, _MAX_LOG_TOKENS))
+        mean = np.exp(np.minimum(self.log_tokens + self.token_model.lift, MAX_LOG_TOKENS))
         return np.minimum(mean, most)
 
-    def output_tokens_quantile(self, most: FloatArray, normal_quantile: float) -> FloatArray:
-        """Upper quantile of the output tokens (n, K), at most `most` (K,)."""
-        upper = self.log_tokens + normal_quantile * self.token_model.sd
-        return np.minimum(np.exp(np.minimum(upper, _MAX_LOG_TOKENS)), most)
+
+def capped_tokens(log_tokens: float, most: int) -> float:
+    """The tokens whose natural logarithm this is, at most `most`."""
+    tokens = exp(log_tokens) if log_tokens < MAX_LOG_TOKENS else MAX_TOKENS
+    return tokens if tokens < most else float(most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +92,12 @@ class PoolModel:
             token_model=self.tokens,
             cost_ratio=self.calibration.ratios,
         )
+
+    def predict_one(self, context: FloatArray) -> tuple[list[float], list[float], list[float]]:
+        """At one context (d,), for each of the K arms: reward, deviation, and mean of ln(output tokens)."""
+        rewards, deviations = self.fitted.rewards.predict_one(context)
+        log_tokens: list[float] = self.tokens.mean.dot(context).tolist()
+        return rewards, deviations, log_tokens
 
 
 def build_model(

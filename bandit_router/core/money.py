@@ -7,7 +7,6 @@ spends money that was never held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 
@@ -80,14 +79,9 @@ def _nano(value: Decimal) -> int:
     return int(_EXACT.scaleb(_EXACT.quantize(value, _NANO), 9))
 
 
-def bills_nusd(
-    *, input_tokens: int, output_tokens: Iterable[int], input_prices: Sequence[int], output_prices: Sequence[int]
-) -> list[int]:
-    """Exact prices of one prompt at many arms, rounded up: their answers' tokens, their prices in nano-USD per Mtok."""
-    return [
-        -(-(input_tokens * input_price + tokens * output_price) // TOKENS_PER_MTOK)
-        for tokens, input_price, output_price in zip(output_tokens, input_prices, output_prices, strict=True)
-    ]
+def billed_nusd(tokens_at_price: int) -> int:
+    """A bill, rounded up to a whole nano-USD: tokens times their prices in nano-USD per million, summed."""
+    return -(-tokens_at_price // TOKENS_PER_MTOK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +103,7 @@ class TokenPrices:
             + cached_input_tokens * self.cached_input_nusd_per_mtok
             + output_tokens * self.output_nusd_per_mtok
         )
-        return -(-total // TOKENS_PER_MTOK)
+        return billed_nusd(total)
 
     @property
     def dearest_input_nusd_per_mtok(self) -> int:
@@ -118,10 +112,7 @@ class TokenPrices:
 
     def dearest_nusd(self, *, input_tokens: int, output_tokens: int) -> int:
         """The highest bill of such a call, whatever part is cached: a cached token may cost more than a fresh one."""
-        return -(
-            -(input_tokens * self.dearest_input_nusd_per_mtok + output_tokens * self.output_nusd_per_mtok)
-            // TOKENS_PER_MTOK
-        )
+        return billed_nusd(input_tokens * self.dearest_input_nusd_per_mtok + output_tokens * self.output_nusd_per_mtok)
 
     def output_tokens_of(self, cost_nusd: int, *, input_tokens: int, cached_input_tokens: int = 0) -> float | None:
         """Output tokens that an exact bill implies, or None when output is free of charge.

@@ -9,6 +9,7 @@ import numpy as np
 
 from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import BillSums
+from bandit_router.core.budget_policies.protocol import Weigh
 from bandit_router.core.context import context_dimension
 from bandit_router.core.decision import Baseline
 from bandit_router.core.errors import StateUnreadable
@@ -85,18 +86,25 @@ class ServedPool:
         """Whether any arm may be chosen at all."""
         return bool(self.table.live)
 
-    def weigh(self, scores: FloatArray, deviations: FloatArray) -> FloatArray:
-        """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations."""
-        live = self.table.live
-        if self.model.fitted.shares is not None:
-            scores = np.tile(self.model.fitted.shares[list(live)], (len(scores), 1))
-        elif self.table.has_new:
-            scores = lifted(scores, self.table.new[list(live)])
-        weights = self.exploration.weigh(scores, deviations, batch_normals(*scores.shape))
-        if self.baseline is not None and self.baseline.position in live:
-            weights = (1.0 - self.baseline.share) * weights
-            weights[:, live.index(self.baseline.position)] += self.baseline.share
-        return weights
+    def weigher(self) -> Weigh:
+        """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations.
+
+        For one series of calls about the same queries at different prices of money.
+        """
+        live, layer = self.table.live, self.exploration.near()
+
+        def weigh(scores: FloatArray, deviations: FloatArray) -> FloatArray:
+            if self.model.fitted.shares is not None:
+                scores = np.tile(self.model.fitted.shares[list(live)], (len(scores), 1))
+            elif self.table.has_new:
+                scores = lifted(scores, self.table.new[list(live)])
+            weights = layer(scores, deviations, batch_normals(*scores.shape))
+            if self.baseline is not None and self.baseline.position in live:
+                weights = (1.0 - self.baseline.share) * weights
+                weights[:, live.index(self.baseline.position)] += self.baseline.share
+            return weights
+
+        return weigh
 
     @property
     def policy_prefix(self) -> str:

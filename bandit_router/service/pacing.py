@@ -148,7 +148,7 @@ class Pacer:
             calls_left=horizon_of(tenant, pace.budget, now_ms=now_ms),
             snapshot_version=served.model.version,
             reservoir=reservoir,
-            weigh=served.weigh,
+            weigh=served.weigher(),
         )
 
 

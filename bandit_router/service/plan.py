@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query, candidates, draw_reason, quote_arms, weigh_round
-from bandit_router.core.decision import ArmQuote, Decision, DefaultReward, Reason, Round
+from bandit_router.core.decision import Decision, DefaultReward, Reason, Round
 from bandit_router.core.draw import uniform
+from bandit_router.core.quotes import Quotes
 from bandit_router.core.resources import HoldPolicy, Pool, Tenant
 from bandit_router.ports.ledger import Level
 from bandit_router.service.models import ServedPool
@@ -28,7 +29,7 @@ class Plan:
     projection_version: int
     sample: Sample
     mark: PriceMark
-    quotes: tuple[ArmQuote, ...]
+    quotes: Quotes
     decided_ms: int
 
     def first_draw(self, feasible: tuple[int, ...]) -> Decision:
@@ -56,7 +57,7 @@ class Plan:
         """
         charge = parse_budget_policy(self.tenant.budget_policy).charge(self.mark)
         quotes = quote_arms(self.served.table, self.query, charge=charge, hold_policy=HoldPolicy.WORST_CASE)
-        if attempt is not None and quotes[attempt.chosen].hold_nusd <= free_nusd:
+        if attempt is not None and quotes.holds_nusd[attempt.chosen] <= free_nusd:
             return replace(attempt, quotes=quotes, reason=Reason.OUTAGE, shadow=True)
         plan = replace(self, decision_id=new_id, quotes=quotes)
         fitting = candidates(quotes, free_nusd=free_nusd)

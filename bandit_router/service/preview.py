@@ -71,10 +71,10 @@ class PreviewService:
 
 
 def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, calls: int) -> Preview:
-    reservoir = build_reservoir(samples, served)
+    reservoir, weigher = build_reservoir(samples, served), served.weigher()
 
     def weigh(scores: FloatArray) -> FloatArray:
-        return served.weigh(scores, reservoir.deviations)
+        return weigher(scores, reservoir.deviations)
 
     price = 0.0
     if not served.model.has_fixed_shares:

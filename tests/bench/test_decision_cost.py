@@ -1,10 +1,11 @@
 """What a decision costs beside ParetoBandit's `route()`: a ratio within one run, never a time.
 
-The product's part is everything between a finished context and a drawn arm: predictions, quotes and scores, exploration
-weights, the draw, and the price of money, solved as often as `replan` asks over a full reservoir. The
+The product's part is everything between a finished context and a drawn arm: predictions, exact bills and holds, scores,
+exploration weights, the draw, and the price of money, solved as often as `replan` asks over a full reservoir. The
 peer's part is its `route()` on the same vectors, with its budget pacer. Both have learned the same outcomes of eight
-arms. They take turns in CPU time, so that whatever else the machine does falls on both alike, and the median of the
-turns' ratios counts.
+arms. They take turns, so that whatever else the machine does falls on both alike.
+
+The median decision solves no price, one in SOLVE_EVERY does: so means are told, too.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ DECISIONS = 2 * SOLVE_EVERY
 PROMPT_TOKENS = 120
 BUDGET_USD = Decimal("0.001")
 REPLAN = Replan()
-MOST = 1.25
+MOST = 0.4
 
 PRICES = [f"{price:.3f}" for price in np.geomspace(0.1, 20.0, ARMS)]
 ARM_IDS = [f"arm{index}" for index in range(ARMS)]
@@ -120,7 +121,7 @@ class Product:
             calls_left=1.0,
             snapshot_version=0,
             reservoir=lambda: self.reservoirs.of("", self.recent, self.served),
-            weigh=self.served.weigh,
+            weigh=self.served.weigher(),
         )
         self.mark = REPLAN.solve(self.mark, standing)
 
@@ -151,27 +152,35 @@ def peer_of(world: World) -> Any:
     return router
 
 
-def seconds(decide: Callable[[int], object], numbers: range) -> float:
-    began_s = time.process_time()
+def times_s(decide: Callable[[int], object], numbers: range) -> list[float]:
+    """How long each decision took."""
+    found = []
     for number in numbers:
+        began_s = time.perf_counter()
         decide(number)
-    return time.process_time() - began_s
+        found.append(time.perf_counter() - began_s)
+    return found
 
 
-def told(name: str, ours_s: Sequence[float], theirs_s: Sequence[float]) -> float:
-    """The median of the turns' ratios, which is printed with its quartiles."""
-    ratios = [ours / theirs for ours, theirs in zip(ours_s, theirs_s, strict=True)]
-    median, quarters, scale = statistics.median(ratios), statistics.quantiles(ratios), 1e6 / DECISIONS
-    ours_us, theirs_us = statistics.median(ours_s) * scale, statistics.median(theirs_s) * scale
-    print(
-        f"\n{name} {ours_us:.0f} µs, route() {theirs_us:.0f} µs: {median:.2f} of it "
-        f"(quartiles {quarters[0]:.2f}, {quarters[2]:.2f}; {TURNS} turns of {DECISIONS})"
-    )
-    return median
+def told(name: str, ours_s: Sequence[list[float]], theirs_s: Sequence[list[float]]) -> float:
+    """The median over turns of the ratio of the turn's median decisions, which is printed beside that of its means."""
+    found = {}
+    for figure in (statistics.median, statistics.fmean):
+        ours, theirs = [figure(turn) for turn in ours_s], [figure(turn) for turn in theirs_s]
+        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+        found[figure] = statistics.median(ratios)
+        quarters = statistics.quantiles(ratios)
+        ours_us, theirs_us = 1e6 * statistics.median(ours), 1e6 * statistics.median(theirs)
+        print(
+            f"\n{name}, by {figure.__name__}: {ours_us:.0f} µs, route() {theirs_us:.0f} µs: {found[figure]:.2f} of it "
+            f"(quartiles {quarters[0]:.2f}, {quarters[2]:.2f}; {TURNS} turns of {DECISIONS})",
+            end="",
+        )
+    return found[statistics.median]
 
 
 @pytest.mark.bench
-def test_a_decision_costs_at_most_a_quarter_more_than_paretobandits_route() -> None:
+def test_the_median_decision_costs_at_most_two_fifths_of_paretobandits_route() -> None:
     world = World()
     product, renewed, peer = Product(world), Product(world, renewed=True), peer_of(world)
     contexts = list(np.roll(world.contexts, -1, axis=1))
@@ -179,9 +188,9 @@ def test_a_decision_costs_at_most_a_quarter_more_than_paretobandits_route() -> N
     for turn in range(TURNS):
         first = turn * DECISIONS % (OUTCOMES - DECISIONS)
         numbers = range(first, first + DECISIONS)
-        kept_s.append(seconds(product.decide, numbers))
-        theirs_s.append(seconds(lambda number: peer.route(contexts[number]), numbers))
-        renewed_s.append(seconds(renewed.decide, numbers))
+        kept_s.append(times_s(product.decide, numbers))
+        theirs_s.append(times_s(lambda number: peer.route(contexts[number]), numbers))
+        renewed_s.append(times_s(renewed.decide, numbers))
     median = told("a decision", kept_s, theirs_s)
     told("a decision with a new model at every price", renewed_s, theirs_s)
     assert product.mark == renewed.mark

@@ -29,7 +29,7 @@ from bandit_router.core.choice import (
     weigh_round,
 )
 from bandit_router.core.context import build_context, expected_prompt_tokens
-from bandit_router.core.decision import ArmQuote, Decision, Reason, Round, arms_that_fit, propensities_of
+from bandit_router.core.decision import Decision, Reason, Round, arms_that_fit, propensities_of
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import parse_exploration
@@ -39,6 +39,7 @@ from bandit_router.core.money import TokenPrices, nusd_to_usd, parse_price, usd_
 from bandit_router.core.outcomes import Bill, Feedback, Outcome, apply_feedback
 from bandit_router.core.pool_state import PoolState, learn
 from bandit_router.core.projection import identity_projection
+from bandit_router.core.quotes import Quotes
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import solve_price
 from bandit_router.core.resources import Arm, HoldPolicy
@@ -145,7 +146,7 @@ class BareLoop:
         self.recent.appendleft(query)
         self.settle(row, self.decision(number, query, quotes, *rounds))
 
-    def draws(self, number: int, quotes: tuple[ArmQuote, ...]) -> tuple[int, tuple[Round, ...]] | None:
+    def draws(self, number: int, quotes: Quotes) -> tuple[int, tuple[Round, ...]] | None:
         """The arm drawn, again over those that fit if the first did not, and the rounds; None: nothing fits."""
         rounds: list[Round] = []
         fitting = candidates(quotes)
@@ -157,9 +158,7 @@ class BareLoop:
             fitting = candidates(quotes, free_nusd=self.purse.free_nusd)
         return None
 
-    def decision(
-        self, number: int, query: Query, quotes: tuple[ArmQuote, ...], position: int, rounds: tuple[Round, ...]
-    ) -> Decision:
+    def decision(self, number: int, query: Query, quotes: Quotes, position: int, rounds: tuple[Round, ...]) -> Decision:
         return Decision(
             decision_id=str(number),
             request_id=str(number),
@@ -210,9 +209,6 @@ class BareLoop:
         self.purse.spent_nusd += bill.cost_nusd
         self.purse.decisions += 1
 
-    def weigh(self, scores: FloatArray) -> FloatArray:
-        return self.exploration.weigh(scores, scores, batch_normals(*scores.shape))
-
     def fold(self) -> None:
         for event in self.events:
             learn(self.state, *event)
@@ -234,10 +230,11 @@ class BareLoop:
             expected_rewards=predictions.reward,
             deviations=predictions.deviation,
         )
+        layer = self.exploration.near()
         self.price_per_usd = solve_price(
             reservoir,
             pace_usd=nusd_to_usd(self.purse.free_nusd) / max(1, len(self.order) - self.purse.decisions),
-            weigh=self.weigh,
+            weigh=lambda scores: layer(scores, scores, batch_normals(*scores.shape)),
             hint=self.price_per_usd,
         )
         self.solved = self.table.model.version, self.purse.decisions

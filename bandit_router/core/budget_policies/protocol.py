@@ -99,8 +99,8 @@ class LinearCharge:
 
     def scores(self, rewards: Sequence[float], costs_nusd: Sequence[int]) -> list[float]:
         """See `Charge.scores`."""
-        price = self.price_per_usd
-        return [reward - price * cost / NUSD_PER_USD for reward, cost in zip(rewards, costs_nusd, strict=True)]
+        price = self.price_per_usd / NUSD_PER_USD
+        return [reward - price * cost for reward, cost in zip(rewards, costs_nusd, strict=True)]
 
 
 class BudgetPolicy(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bandit_router.core.budget_policies.protocol import Charge, LinearCharge, PriceMark, Standing
 from bandit_router.core.replan import solve_price
 
-SOLVE_EVERY = 32
+SOLVE_EVERY = 64
 
 
 @dataclass(frozen=True, slots=True)

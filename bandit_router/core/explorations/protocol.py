@@ -7,7 +7,7 @@ arms of a later draw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bandit_router.core.regression import FloatArray
@@ -19,7 +19,10 @@ Layer = Callable[[FloatArray, FloatArray, float, Normals], FloatArray]
 """Probabilities (..., K), rows summing to 1, of scores (..., K), deviations (..., K), a scale and draws."""
 
 
-LayerOfOne = Callable[[list[float], float], list[float]]
+NearLayer = Callable[[FloatArray, FloatArray, Normals], FloatArray]
+"""A layer at a scale of its own, called with scores (n, K) of the same queries that move from call to call."""
+
+LayerOfOne = Callable[[Sequence[float], float], list[float]]
 """Probabilities of the scores of a single query at a scale, in plain floats."""
 
 
@@ -29,9 +32,11 @@ class ExplorationFamily:
 
     `configure` gives the layer's scale and the share of choices that are uniform; it raises SpecError for parameters
     that make no sense. `weigh_one`: the same for a single query, where it is faster and needs no more than scores.
+    `near`: from a scale to a layer that may take up what it found for the last scores, where that is faster.
     """
 
     defaults: Mapping[str, float]
     configure: Callable[[Mapping[str, float]], tuple[float, float]]
     weigh: Layer
     weigh_one: LayerOfOne | None = None
+    near: Callable[[float], NearLayer] | None = None

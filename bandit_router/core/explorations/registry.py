@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from bandit_router.core.explorations import shares
 from bandit_router.core.explorations.epsilon_floor import EPSILON_FLOOR
 from bandit_router.core.explorations.igw import IGW
-from bandit_router.core.explorations.protocol import ExplorationFamily, Normals
+from bandit_router.core.explorations.protocol import ExplorationFamily, NearLayer, Normals
 from bandit_router.core.explorations.softmax import SOFTMAX
 from bandit_router.core.explorations.ts_empirical import TS_EMPIRICAL
 from bandit_router.core.regression import FloatArray
@@ -37,19 +37,30 @@ class Exploration:
 
     def weigh(self, scores: FloatArray, deviations: FloatArray, normals: Normals) -> FloatArray:
         """Choice probabilities (..., K) over arms with these scores and deviations (..., K); rows sum to 1."""
-        weights = _LAYERS[self.name].weigh(scores, deviations, self.scale, normals)
-        if self.floor == 0.0:
-            return weights
-        mixed: FloatArray = (1.0 - self.floor) * weights + self.floor / scores.shape[-1]
-        return np.asarray(mixed / mixed.sum(axis=-1, keepdims=True))
+        return self._mixed(_LAYERS[self.name].weigh(scores, deviations, self.scale, normals))
 
-    def weigh_one(self, scores: list[float], deviations: list[float], normals: Normals) -> list[float]:
+    def near(self) -> NearLayer:
+        """`weigh` for a series of calls with scores (n, K) of the same queries, at different prices of money."""
+        near = _LAYERS[self.name].near
+        if near is None:
+            return self.weigh
+        layer = near(self.scale)
+        return lambda scores, deviations, normals: self._mixed(layer(scores, deviations, normals))
+
+    def weigh_one(self, scores: Sequence[float], deviations: Sequence[float], normals: Normals) -> list[float]:
         """`weigh` for a single query."""
         family = _LAYERS[self.name]
         if family.weigh_one is not None and self.floor == 0.0:
             return family.weigh_one(scores, self.scale)
         weights: list[float] = self.weigh(np.array(scores), np.array(deviations), normals).tolist()
         return weights
+
+    def _mixed(self, weights: FloatArray) -> FloatArray:
+        """The layer's probabilities (..., K) with the uniform share in them."""
+        if self.floor == 0.0:
+            return weights
+        mixed: FloatArray = (1.0 - self.floor) * weights + self.floor / weights.shape[-1]
+        return np.asarray(mixed / mixed.sum(axis=-1, keepdims=True))
 
     def with_uniform(self, share: float) -> Exploration:
         """The layer where a further `share` of the choices is uniform."""

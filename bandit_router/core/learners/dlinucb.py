@@ -11,34 +11,20 @@ the state has none of this γ (the pool has just named it), the learner is fitte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from bandit_router.core.discounted import ArmDiscounted, Discounted, begun
 from bandit_router.core.learners.gaussian import (
     RIDGE,
     check_ridge,
-    predict_linear,
     ridge_prior,
     trusted_priors,
 )
+from bandit_router.core.learners.linear import LinearRewards
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior
 from bandit_router.core.spec import SpecError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DiscountedRewards:
-    """Discounted ridge solutions θ (K, d) and V⁻¹ Ṽ V⁻¹ (K, d, d)."""
-
-    mean: FloatArray
-    covariance: FloatArray
-
-    def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """θ·x and √(xᵀ V⁻¹ Ṽ V⁻¹ x), (n, K)."""
-        return predict_linear(self.mean, self.covariance, contexts)
 
 
 def _check(parameters: Parameters) -> None:
@@ -53,7 +39,7 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     trusted = trusted_priors(knowledge, ridge)
     sums, none = discounted_of(knowledge.state, parameters["gamma"]).arms, ArmDiscounted.zeros(dimension)
     found = [_solve(trusted.get(arm_id, ridge), sums.get(arm_id, none)) for arm_id in knowledge.arm_ids]
-    rewards = DiscountedRewards(
+    rewards = LinearRewards(
         mean=np.array([mean for mean, _ in found]).reshape(-1, dimension),
         covariance=np.array([covariance for _, covariance in found]).reshape(-1, dimension, dimension),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.arm_state import ArmState
+from bandit_router.core.learners.linear import LinearRewards
 from bandit_router.core.learners.protocol import Knowledge, Parameters
 from bandit_router.core.prior_strength import believed, strengths
 from bandit_router.core.regression import FloatArray, GaussianPrior, Posterior, posterior
@@ -21,32 +22,10 @@ _NOISE_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GaussianRewards:
-    """Posterior means (K, d), covariances (K, d, d), and the variance (K,) of the rewards' noise.
+class GaussianRewards(LinearRewards):
+    """Posterior means and covariances, and the variance (K,) of the rewards' noise."""
 
-    Covariances are in units of the noise or of the reward, as the learner measures its deviations.
-    """
-
-    mean: FloatArray
-    covariance: FloatArray
     noise: FloatArray
-
-    def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Posterior means and √(x P x), (n, K)."""
-        return predict_linear(self.mean, self.covariance, contexts)
-
-
-def predict_linear(mean: FloatArray, covariance: FloatArray, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """x·θ and √(x P x), (n, K), at contexts (n, d) for means (K, d) and covariances (K, d, d)."""
-    arms, dimension = mean.shape
-    flat = covariance.reshape(arms * dimension, dimension)  # one product for all arms
-    if len(contexts) == 1:
-        context = contexts[0]
-        variance = flat.dot(context).reshape(arms, dimension).dot(context)
-        return mean.dot(context)[None, :], np.sqrt(np.maximum(variance, 0.0))[None, :]
-    spread = (contexts @ flat.T).reshape(len(contexts), arms, dimension)
-    variance = np.einsum("nkd,nd->nk", spread, contexts)
-    return contexts @ mean.T, np.sqrt(np.maximum(variance, 0.0))
 
 
 def check_ridge(name: str, parameters: Parameters) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.examples import Example
-from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
+from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters, RewardModel
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.spec import SpecError
 
@@ -21,7 +21,7 @@ MAX_BUFFER = 10_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NearestRewards:
+class NearestRewards(RewardModel):
     """Examples of every arm: unit directions (m_a, d − 1) and rewards (m_a,)."""
 
     directions: tuple[FloatArray, ...]

@@ -16,14 +16,15 @@ import numpy as np
 
 from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.gaussian import RIDGE, GaussianRewards, check_ridge, fit_gaussian, ridge_prior
-from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
+from bandit_router.core.learners.linear import LinearRewards
+from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters, RewardModel
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.regression import FloatArray, GaussianPrior, RegressionSums
 from bandit_router.core.spec import SpecError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CosineRewards:
+class CosineRewards(RewardModel):
     """Cosine of context and θ, both without the intercept; `linear` is over the other coordinates."""
 
     linear: GaussianRewards
@@ -31,7 +32,7 @@ class CosineRewards:
     def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cosines in [−1, 1], and √(x P x) of contexts scaled to unit length, (n, K)."""
         directions = _unit(contexts[:, 1:])
-        aimed = GaussianRewards(_unit(self.linear.mean), self.linear.covariance, self.linear.noise)
+        aimed = LinearRewards(_unit(self.linear.mean), self.linear.covariance)
         return aimed.predict(directions)
 
 

@@ -21,11 +21,16 @@ Parameters = Mapping[str, float]
 
 
 class RewardModel(Protocol):
-    """Rewards of K arms in contexts of length d."""
+    """Rewards of K arms in contexts of length d. What implements it names it as its base."""
 
     def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Expected rewards (n, K) at contexts (n, d), and their deviations (n, K): how uncertain, not negative."""
         ...
+
+    def predict_one(self, context: FloatArray) -> tuple[list[float], list[float]]:
+        """`predict` at a single context (d,): K rewards and K deviations."""
+        rewards, deviations = self.predict(context[None, :])
+        return rewards[0].tolist(), deviations[0].tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,11 +12,12 @@ from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import LARGEST_RATIO, LEAST_RATIO, SHRINKAGE, BillSums, calibrate, estimate_of
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import quote_arms
-from bandit_router.core.decision import ArmQuote, Decision
+from bandit_router.core.decision import Decision
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import build_model
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind, apply_feedback, expire
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.quotes import ArmQuote
 from bandit_router.core.resources import HoldPolicy
 from tests.builders import PROPERTY, SMALL, feedbacks, make_decision, make_outcome, make_prices, make_query, make_quote
 

@@ -18,12 +18,12 @@ from bandit_router.core.choice import (
     quote_arms,
     weigh_round,
 )
-from bandit_router.core.decision import ArmQuote
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.learners.registry import LEARNERS, parse_learner
 from bandit_router.core.model import build_model
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.quotes import Quotes
 from bandit_router.core.resources import Arm, HoldPolicy
 from tests.builders import (
     LARGE,
@@ -36,6 +36,7 @@ from tests.builders import (
     make_prices,
     make_query,
     make_quote,
+    make_quotes,
     prices,
 )
 
@@ -52,7 +53,7 @@ def quotes_of(
     *,
     price_per_usd: float = 0.0,
     hold_policy: HoldPolicy = HoldPolicy.WORST_CASE,
-) -> tuple[ArmQuote, ...]:
+) -> Quotes:
     return quote_arms(table_of(arms), query, charge=LinearCharge(price_per_usd), hold_policy=hold_policy)
 
 
@@ -83,6 +84,22 @@ def test_a_worst_case_hold_covers_every_bill_within_the_maxima(arm: Arm, query: 
         cached_input_tokens=data.draw(st.integers(0, inputs)),
     )
     assert bill_nusd <= quote.hold_nusd
+
+
+@PROPERTY
+@given(arms, queries())
+def test_costs_and_holds_are_the_exact_prices_of_what_is_expected_and_of_the_longest_answer(
+    arm: Arm, query: Query
+) -> None:
+    (quote,) = quotes_of(query, (arm,))
+    assert quote.expected_cost_nusd == arm.prices.cost_nusd(
+        input_tokens=query.prompt_tokens,
+        output_tokens=math.ceil(quote.expected_output_tokens),
+        cached_input_tokens=query.cached_tokens_at(arm),
+    )
+    assert quote.hold_nusd == arm.prices.dearest_nusd(
+        input_tokens=query.most_prompt_tokens, output_tokens=query.most_output_tokens(arm)
+    )
 
 
 @PROPERTY
@@ -187,7 +204,7 @@ def test_an_arm_that_costs_exactly_the_maximum_may_be_chosen() -> None:
 
 
 def test_candidates_are_the_allowed_arms_whose_hold_fits() -> None:
-    quotes = (
+    quotes = make_quotes(
         make_quote("a", hold_nusd=10),
         make_quote("b", hold_nusd=20, excluded_because="disabled"),
         make_quote("c"),
@@ -199,7 +216,7 @@ def test_candidates_are_the_allowed_arms_whose_hold_fits() -> None:
 
 
 def test_a_round_is_drawn_over_its_arms_only_and_as_often_as_it_says() -> None:
-    quotes = tuple(make_quote(str(i), score=s) for i, s in enumerate([0.5, 0.9, 0.52, 0.4]))
+    quotes = make_quotes(*[make_quote(str(i), score=s) for i, s in enumerate([0.5, 0.9, 0.52, 0.4])])
     draw = weigh_round(quotes, (0, 2, 3), Exploration("igw", 30.0), seed=0, key="")
     assert draw.arms == (0, 2, 3)
     assert sum(draw.probabilities) == pytest.approx(1.0)

@@ -15,9 +15,10 @@ from bandit_router.core.codec import (
     pack_floats,
     unpack_floats,
 )
-from bandit_router.core.decision import ArmQuote, Baseline, Decision, Reason, Round
+from bandit_router.core.decision import Baseline, Decision, Reason, Round
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.outcomes import Outcome
+from bandit_router.core.quotes import ArmQuote, Quotes
 from tests.builders import FEW, PROPERTY, make_decision, make_outcome, make_quote, outcomes, prices
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -36,7 +37,7 @@ def decisions(draw: st.DrawFn) -> Decision:
     return Decision(
         *(draw(st.text(max_size=10)) for _ in range(4)),
         chosen=draw(index),
-        quotes=tuple(rows),
+        quotes=Quotes.of(rows),
         rounds=tuple(Round(tuple(a for a, _ in r), tuple(p for _, p in r)) for r in draw(rounds)),
         context=tuple(draw(st.lists(singles, max_size=5))),
         prompt_tokens=draw(whole),

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from bandit_router.core.choice import candidates, draw_arm, weigh_round
 from bandit_router.core.codec import decode_decision, encode_decision
-from bandit_router.core.decision import ArmQuote, Decision
+from bandit_router.core.decision import Decision
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.normals import batch_normals, keyed_normals
 from bandit_router.core.explorations.registry import EXPLORATIONS, FIXED_SHARES, Exploration, parse_exploration
+from bandit_router.core.quotes import Quotes
 from bandit_router.service.route import exact_propensities
-from tests.builders import FEW, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote
+from tests.builders import FEW, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote, make_quotes
 
 LAYERS = {
     **{name: parse_exploration(name) for name in EXPLORATIONS},
@@ -33,9 +34,11 @@ Array = npt.NDArray[np.float64]
 
 SEED = 5
 SCORES, DEVIATIONS = (0.62, 0.55, 0.6, 0.1, 0.58), (0.05, 0.2, 0.02, 0.3, 0.1)
-QUOTES = tuple(
-    make_quote(f"arm{index}", hold_nusd=10 * (index + 1), score=score, uncertainty=deviation)
-    for index, (score, deviation) in enumerate(zip(SCORES, DEVIATIONS, strict=True))
+QUOTES = make_quotes(
+    *[
+        make_quote(f"arm{index}", hold_nusd=10 * (index + 1), score=score, uncertainty=deviation)
+        for index, (score, deviation) in enumerate(zip(SCORES, DEVIATIONS, strict=True))
+    ]
 )
 
 
@@ -43,7 +46,7 @@ def weights(layer: Exploration, scores: Array, deviations: Array, key: str = "r"
     return layer.weigh(scores, deviations, keyed_normals(SEED, key, arms=len(scores)))
 
 
-def procedure(layer: Exploration, key: str, free_nusd: int, quotes: tuple[ArmQuote, ...] = QUOTES) -> Decision:
+def procedure(layer: Exploration, key: str, free_nusd: int, quotes: Quotes = QUOTES) -> Decision:
     """As Route decides while the same money stays free: drawn again over what fits until the drawn arm does."""
     arms, rounds = candidates(quotes), ()
     while True:

@@ -11,19 +11,20 @@ from bandit_router.core.choice import candidates, draw_arm, draw_reason, weigh_r
 from bandit_router.core.decision import Baseline, Decision, Reason, Round, arms_that_fit, propensities_of
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
-from tests.builders import PROPERTY, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote
+from bandit_router.core.quotes import Quotes
+from tests.builders import PROPERTY, SMALLEST_P_VALUE, chi_square_p_value, make_decision, make_quote, make_quotes
 
 SCALE = 20.0
 IGW = Exploration("igw", SCALE)
 
 
-def quotes_of(holds: list[int], scores: list[float]) -> tuple:
-    return tuple(
-        make_quote(f"arm{i}", hold_nusd=h, score=s) for i, (h, s) in enumerate(zip(holds, scores, strict=True))
+def quotes_of(holds: list[int], scores: list[float]) -> Quotes:
+    return make_quotes(
+        *[make_quote(f"arm{i}", hold_nusd=h, score=s) for i, (h, s) in enumerate(zip(holds, scores, strict=True))]
     )
 
 
-def simulate(quotes: tuple, frees: list[int], key: str) -> Decision | None:
+def simulate(quotes: Quotes, frees: list[int], key: str) -> Decision | None:
     """The procedure of Route where `frees[i]` is free when the i-th hold is tried."""
     arms, rounds = candidates(quotes), ()
     for index, free_nusd in enumerate(frees):
@@ -45,7 +46,7 @@ def propensities(decision: Decision, frees: list[int]) -> dict[str, float]:
     return propensities_of(decision, last_round=weigh_round(decision.quotes, fitting, IGW, seed=0, key=""))
 
 
-def enumerate_exactly(quotes: tuple, free_nusd: int) -> dict[str, float]:
+def enumerate_exactly(quotes: Quotes, free_nusd: int) -> dict[str, float]:
     """P(A) where the same amount stays free: by the formula p_F(A) + Σ_{j∉F'} p_F(j)·p_F'(A), term by term."""
     everything, fitting = candidates(quotes), candidates(quotes, free_nusd=free_nusd)
     first, second = (
@@ -160,7 +161,7 @@ def test_a_decision_tells_its_arm_and_hold() -> None:
 
 def test_rounding_never_makes_a_certain_arm_more_than_certain() -> None:
     """0.1 + 0.2 + 0.7 of dearer arms that did not fit are all carried over to the one that did."""
-    quotes = tuple(make_quote(name) for name in ("a", "b", "c", "d"))
+    quotes = make_quotes(*[make_quote(name) for name in ("a", "b", "c", "d")])
     first = Round((0, 1, 2, 3), (0.1, 0.2, 0.7, 2.2e-16))
     decision = make_decision(quotes=quotes, rounds=(first,), chosen=3)
     assert propensities_of(decision, last_round=Round((3,), (1.0,))) == {"d": 1.0}

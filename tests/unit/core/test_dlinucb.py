@@ -12,7 +12,7 @@ from bandit_router.core.prior import ArmPrior
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.spec import SpecError
 from bandit_router.core.tenancy import seen_by
-from tests.builders import generator, make_decision, make_outcome, make_quote
+from tests.builders import generator, make_decision, make_outcome, make_quote, make_quotes
 
 D = 4
 SPEC = "dlinucb:gamma=0.9,level=0.4,bias=2,ridge=3"
@@ -122,7 +122,7 @@ def test_one_tenant_moves_another_by_no_more_than_its_voice() -> None:
             decision = replace(
                 make_decision(x, decision_id=f"d{number}", tenant_id="t1", isolated=False, decided_ms=number),
                 learned_rewards=number,
-                quotes=(make_quote("a"),),
+                quotes=make_quotes(make_quote("a")),
             )
             learn(loud, decision, make_outcome(), make_outcome(reward=1.0))
         after = model(seen_by(loud, "t0", parse_learner(told).tenancy), told).predict(asked).reward

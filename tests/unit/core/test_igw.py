@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandit_router.core.explorations.igw import inverse_gap_weights
+from bandit_router.core.explorations.igw import NEAR, NearWeights, inverse_gap_weights
 from tests.builders import PROPERTY, THOROUGH, generator
 
 Array = npt.NDArray[np.float64]
@@ -115,3 +115,23 @@ def test_a_single_query_is_weighed_as_it_is_among_others(row: Array, tau: float)
 
 def test_an_arm_that_is_infeasible_is_never_chosen() -> None:
     assert inverse_gap_weights(np.array([0.5, -np.inf, 0.5]), 100.0).tolist() == [0.5, 0.0, 0.5]
+
+
+def moving_scores(seed: int, *, arms: int, prices: list[float]) -> list[Array]:
+    source = generator(seed)
+    rewards, costs = source.normal(size=(40, arms)), source.uniform(size=(40, arms))
+    return [rewards - price * costs for price in prices]
+
+
+@PROPERTY
+@given(st.integers(0, 10**6), st.integers(1, 9), st.lists(st.floats(0, 50), min_size=1, max_size=5), taus)
+def test_weights_found_from_those_of_the_last_scores_are_the_weights(
+    seed: int, arms: int, prices: list[float], tau: float
+) -> None:
+    """Whatever the scores were before: nearby, far away, or other queries."""
+    near = NearWeights(tau)
+    near(generator(seed).normal(size=(3, arms)), np.empty(0), lambda _: np.empty(0))
+    for moved in moving_scores(seed, arms=arms, prices=prices):
+        found = near(moved, np.empty(0), lambda _: np.empty(0))
+        assert found == pytest.approx(inverse_gap_weights(moved, tau), rel=10 * NEAR, abs=1e-15)
+        assert found.sum(axis=1) == pytest.approx(1.0, abs=1e-12)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.learners.registry import LEARNERS, parse_learner
-from bandit_router.core.model import PoolModel, build_model
+from bandit_router.core.model import MAX_TOKENS, PoolModel, build_model, capped_tokens
 from bandit_router.core.outcomes import Bill, Billing
 from bandit_router.core.pool_state import PoolState, learn
 from bandit_router.core.tokens import PRIOR_OUTPUT_TOKENS
@@ -79,7 +79,6 @@ def test_extreme_contexts_give_finite_predictions(context: list[float]) -> None:
     for values in (predictions.reward, predictions.deviation, predictions.output_tokens(most)):
         assert np.isfinite(values).all()
     assert (predictions.output_tokens(most) <= most).all()
-    assert (predictions.output_tokens_quantile(most, 1.6449) <= most).all()
     assert (predictions.output_tokens(most) >= 0).all()
     assert (predictions.deviation >= 0).all()
 
@@ -92,6 +91,25 @@ def test_a_batch_predicts_as_its_rows_do() -> None:
     rows = [TAUGHT.predict(row[None, :]) for row in contexts()]
     assert batch.reward == pytest.approx(np.vstack([row.reward for row in rows]))
     assert batch.deviation == pytest.approx(np.vstack([row.deviation for row in rows]))
+
+
+@PROPERTY
+@given(st.lists(st.floats(-5, 5), min_size=DIMENSION, max_size=DIMENSION))
+def test_a_single_query_is_predicted_as_many_are(context: list[float]) -> None:
+    many = TAUGHT.predict(np.array([context]))
+    rewards, deviations, log_tokens = TAUGHT.predict_one(np.array(context))
+    assert rewards == pytest.approx(many.reward[0].tolist())
+    assert deviations == pytest.approx(many.deviation[0].tolist(), abs=1e-9)
+    lifted = np.array(log_tokens) + TAUGHT.tokens.lift
+    tokens = [capped_tokens(log, 1000) for log in lifted.tolist()]
+    assert tokens == pytest.approx(many.output_tokens(np.array([1000.0, 1000.0]))[0].tolist())
+
+
+@pytest.mark.parametrize("log_tokens", [-50.0, 0.0, 5.0, 6.9, 6.91, 100.0, 1e308])
+def test_answers_have_no_more_tokens_than_there_may_be(log_tokens: float) -> None:
+    assert 0.0 <= capped_tokens(log_tokens, 1000) <= 1000.0
+    assert isinstance(capped_tokens(log_tokens, 1000), float)
+    assert capped_tokens(log_tokens, 10**9) <= MAX_TOKENS
 
 
 def test_a_pool_without_arms_has_an_empty_model() -> None:

@@ -13,7 +13,6 @@ from bandit_router.core.money import (
     MAX_PRICE_NUSD_PER_MTOK,
     MoneyError,
     TokenPrices,
-    bills_nusd,
     format_price,
     format_usd,
     nusd_to_usd,
@@ -140,20 +139,6 @@ def test_output_tokens_are_found_again_from_the_bill(
 
 def test_a_bill_below_its_input_cost_shows_no_output() -> None:
     assert TokenPrices(10**9, 10**9, 0).output_tokens_of(5, input_tokens=1000) == 0.0
-
-
-@PROPERTY
-@given(st.lists(st.tuples(prices, token_counts), max_size=4), token_counts)
-def test_the_bills_of_one_prompt_at_many_arms_are_those_of_each_arm(
-    answers: list[tuple[TokenPrices, int]], inputs: int
-) -> None:
-    found = bills_nusd(
-        input_tokens=inputs,
-        output_tokens=[tokens for _, tokens in answers],
-        input_prices=[price.input_nusd_per_mtok for price, _ in answers],
-        output_prices=[price.output_nusd_per_mtok for price, _ in answers],
-    )
-    assert found == [price.cost_nusd(input_tokens=inputs, output_tokens=tokens) for price, tokens in answers]
 
 
 def test_the_cost_of_any_token_counts_on_the_wire_fits_in_64_bits() -> None:

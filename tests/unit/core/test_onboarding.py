@@ -10,11 +10,11 @@ from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import BillSums
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import quote_arms
-from bandit_router.core.decision import ArmQuote
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import build_model
 from bandit_router.core.onboarding import are_new, lifted
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.quotes import ArmQuote
 from bandit_router.core.resources import Arm, HoldPolicy
 from tests.builders import LARGE, MEDIUM, SMALL, make_query
 

@@ -13,7 +13,16 @@ from bandit_router.core.arm_state import ArmState
 from bandit_router.core.decision import Decision
 from bandit_router.core.outcomes import Bill, Billing, Feedback, Outcome, OutcomeKind, apply_feedback, expire
 from bandit_router.core.pool_state import MismatchedContext, PoolState, learn, log_output_tokens
-from tests.builders import PROPERTY, feedbacks, generator, make_decision, make_outcome, make_prices, make_quote
+from tests.builders import (
+    PROPERTY,
+    feedbacks,
+    generator,
+    make_decision,
+    make_outcome,
+    make_prices,
+    make_quote,
+    make_quotes,
+)
 
 DIMENSION = 3
 ARMS = ("a", "b")
@@ -134,7 +143,12 @@ def test_an_event_of_another_context_is_refused_and_the_state_untouched(stranger
     state = folded([(decision_of(0, 0), make_outcome(), make_outcome(reward=0.5))])
     before = state.copy()
     with pytest.raises(MismatchedContext):
-        learn(state, replace(stranger, quotes=(make_quote("stranger"),)), make_outcome(), make_outcome(reward=1.0))
+        learn(
+            state,
+            replace(stranger, quotes=make_quotes(make_quote("stranger"))),
+            make_outcome(),
+            make_outcome(reward=1.0),
+        )
     assert_same_knowledge(state, before)
     assert (state.events, set(state.arms)) == (1, {"a"})
 

@@ -16,8 +16,9 @@ from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import MAX_PRICE_PER_USD, MIN_PRICE_PER_USD, solve_price
 from tests.builders import PROPERTY, generator
 
-GRID_STEP = 1.0011
-LAST_STEP = math.ceil(1_000 * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
+STEPS_PER_E = 100
+GRID_STEP = math.exp(1.1 / STEPS_PER_E)
+LAST_STEP = math.ceil(STEPS_PER_E * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
 MANY_RESERVOIRS = 200
 Weigh = Callable[[FloatArray], FloatArray]
 
@@ -101,7 +102,7 @@ def by_bisection(reservoir: Reservoir, pace_usd: float, weigh: Weigh) -> float:
 
 
 def grid_price(step: int) -> float:
-    return min(MAX_PRICE_PER_USD, MIN_PRICE_PER_USD * math.exp(step / 1_000))
+    return min(MAX_PRICE_PER_USD, MIN_PRICE_PER_USD * math.exp(step / STEPS_PER_E))
 
 
 @pytest.mark.parametrize("spec", ["igw:tau=100", "igw", "softmax", "epsilon_floor", "ts_empirical:samples=16"])
@@ -135,7 +136,7 @@ def test_a_price_near_the_last_one_takes_few_evaluations_of_the_layer() -> None:
         evaluations = 0
         solve_price(reservoir, pace_usd=pace_usd, weigh=weigh, hint=hint)
         counts.append(evaluations)
-    assert sum(counts) / len(counts) < 7
+    assert sum(counts) / len(counts) < 4.5
     assert max(counts) < 2 * math.log2(LAST_STEP)
 
 

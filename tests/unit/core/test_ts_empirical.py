@@ -9,7 +9,7 @@ from bandit_router.core.choice import weigh_round
 from bandit_router.core.explorations.normals import batch_normals, keyed_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.spec import SpecError
-from tests.builders import make_quote
+from tests.builders import make_quote, make_quotes
 
 MEANS, DEVIATIONS = np.array([0.5, 0.6]), np.array([0.1, 0.2])
 FIRST_BEST = 0.5 * math.erfc((0.6 - 0.5) / math.hypot(0.1, 0.2) / math.sqrt(2.0))
@@ -35,7 +35,7 @@ def test_without_uncertainty_the_best_arm_gets_all_but_the_floor() -> None:
 
 def test_a_later_draw_over_fewer_arms_has_the_same_samples() -> None:
     """An arm that beats all others in a sample also beats those that are left."""
-    quotes = tuple(make_quote(f"a{i}", score=0.5 + 0.01 * i, uncertainty=0.05) for i in range(4))
+    quotes = make_quotes(*[make_quote(f"a{i}", score=0.5 + 0.01 * i, uncertainty=0.05) for i in range(4)])
     layer = Exploration("ts_empirical", 64.0)
     whole = weigh_round(quotes, (0, 1, 2, 3), layer, seed=3, key="r")
     fewer = weigh_round(quotes, (0, 2), layer, seed=3, key="r")

@@ -107,7 +107,7 @@ async def test_the_price_of_money_counts_what_the_baseline_costs() -> None:
         pool = await each.services.models.served("pool")
         packed = await each.store.ledger.recent_contexts(reply.decision.tenant_id)
         reservoir = build_reservoir([Sample.unpack(data) for data in packed], pool)
-        shares = pool.weigh(reservoir.rewards, reservoir.deviations)
+        shares = pool.weigher()(reservoir.rewards, reservoir.deviations)
         assert shares.sum(axis=1) == pytest.approx(1.0)
         means.append(shares[0])
     assert means[0] == pytest.approx([0.5 + 0.5 * means[1][0], 0.5 * means[1][1], 0.5 * means[1][2]])

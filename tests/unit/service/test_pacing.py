@@ -54,9 +54,9 @@ async def watched_world(**options: Any) -> tuple[World, Watched]:
 
 async def test_the_price_is_solved_often_at_first_and_then_every_so_many_decisions() -> None:
     world, ledger = await watched_world()
-    for index in range(120):
+    for index in range(200):
         await world.route(f"query {index}")
-    assert ledger.solved_at == [0, 1, 3, 7, 15, 31, 31 + SOLVE_EVERY, 31 + 2 * SOLVE_EVERY]
+    assert ledger.solved_at == [0, 1, 3, 7, 15, 31, 63, 63 + SOLVE_EVERY, 63 + 2 * SOLVE_EVERY]
 
 
 async def test_money_that_is_short_has_a_price_and_money_enough_has_none() -> None:
@@ -80,7 +80,7 @@ async def test_the_expected_spend_at_the_price_is_the_pace() -> None:
     served = await world.services.models.served("pool")
     samples = [Sample.unpack(data) for data in await world.store.ledger.recent_contexts("acme")][1:]
     reservoir = build_reservoir(samples, served)
-    shares = served.weigh(reservoir.rewards - decision.price_per_usd * reservoir.costs_usd, reservoir.deviations)
+    shares = served.weigher()(reservoir.rewards - decision.price_per_usd * reservoir.costs_usd, reservoir.deviations)
     account = (await world.budget()).account
     in_flight_nusd = account.in_flight_nusd - decision.quote.expected_cost_nusd
     pace_usd = (account.limit_nusd - in_flight_nusd) / 1e9 / (1000 - 31)

@@ -77,7 +77,7 @@ def test_kept_predictions_make_the_reservoir_that_predicting_all_makes(seed: int
         found, expected = kept.of("acme", recent, served), build_reservoir(recent, served)
         assert_same(found, expected)
         found_price, expected_price = (
-            solve_price(one, pace_usd=1e-3, weigh=lambda scores: served.weigh(scores, scores))
+            solve_price(one, pace_usd=1e-3, weigh=lambda scores: served.weigher()(scores, scores))
             for one in (found, expected)
         )
         assert found_price == expected_price

@@ -29,7 +29,7 @@ from bandit_router_sim.world.expectations import after_deadline, after_feedback,
 from bandit_router_sim.world.failure import Violation
 from bandit_router_sim.world.leases import Leases
 from bandit_router_sim.world.lessons import Lessons
-from tests.builders import PROPERTY, make_decision, make_outcome, make_quote, outcomes
+from tests.builders import PROPERTY, make_decision, make_outcome, make_quote, make_quotes, outcomes
 
 HOLDS = (100, 400, 900)
 HOUR = Window(3_600_000, 7_200_000, 0, WindowKind.HOUR, 1)
@@ -96,7 +96,7 @@ def test_bisection_and_newton_give_the_same_weights(scores: list[float], scale: 
 
 def drawn(free: tuple[int, ...], *, request_id: str = "q") -> Decision:
     """A decision over three arms that found so much money free, round by round (the last: at its hold)."""
-    quotes = tuple(make_quote(f"m{i}", hold_nusd=hold, score=0.1 * i) for i, hold in enumerate(HOLDS))
+    quotes = make_quotes(*[make_quote(f"m{i}", hold_nusd=hold, score=0.1 * i) for i, hold in enumerate(HOLDS)])
     exploration, arms, rounds = Exploration("igw", 3.0), (0, 1, 2), []
     for number in range(len(free)):
         rounds.append(weigh_round(quotes, arms, exploration, seed=0, key=""))
@@ -133,7 +133,7 @@ def wrong_decisions() -> dict[str, Decision]:
         "perturbed probabilities": replace(good, rounds=(perturbed, second)),
         "a round of its own": replace(good, rounds=(first, Round((good.chosen,), (1.0,)))),
         "an excluded arm": replace(
-            good, quotes=(good.quotes[0]._replace(excluded_because="disabled"), *good.quotes[1:])
+            good, quotes=make_quotes(good.quotes[0]._replace(excluded_because="disabled"), *good.quotes[1:])
         ),
     }
 
