@@ -59,6 +59,7 @@ def quote_arms(table: ArmTable, query: Query, *, charge: Charge, hold_policy: Ho
     """A quote per arm; arms that may not be chosen carry the reason.
 
     Expected bills are list prices, times what bills are of those. Holds are at list prices, unless they are expected.
+    Both are exact and rounded up as by `TokenPrices`, written out: calls would add a sixth to the cost of a decision.
     """
     rewards, deviations, log_tokens = table.model.predict_one(query.context)
     prompt_tokens, most_prompt_tokens, asked = query.prompt_tokens, query.most_prompt_tokens, query.max_output_tokens
