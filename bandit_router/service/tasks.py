@@ -19,7 +19,10 @@ LEARN_S = 0.1
 SWEEP_S = 1.0
 ASSUME_S = 1.0
 RECONCILE_S = 0.2
-MAX_BACKOFF_S = 5.0
+MAX_BACKOFF_S = 1.0
+"""Calls of a store that is away are refused at once, but for a few that try it: there is no need to wait for long, and
+a learner that does is late when it is its turn to take over."""
+
 CANCEL_AGAIN_S = 0.1
 """A cancellation can get lost in what a loop waits for: before Python 3.12, `asyncio.wait_for`, which the Redis driver
 sends through, drops one that arrives together with its result. So it is repeated until the loop has ended."""
@@ -84,4 +87,4 @@ async def repeat(
                 observer.note("task_failed", task=name, error=f"{type(fault).__name__}: {fault}")
             failures += 1
             observer.count("task_failures", task=name)
-        await clock.sleep(min(MAX_BACKOFF_S, every_s * 2 ** min(failures, 10)))
+        await clock.sleep(min(max(MAX_BACKOFF_S, every_s), every_s * 2 ** min(failures, 10)))

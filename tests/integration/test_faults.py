@@ -38,7 +38,7 @@ BURST, FITS = 300, 100
 FAULT_S = 1.0
 RECOVERS_S = 60.0
 LAG_MEDIAN_S = 1.0
-LAG_S = 10.0
+LAG_S = 7.0
 """The longest time to learn something. Nobody learns for the 3 s that a killed learner's lease lasts, nor while the
 store is frozen, cut off or down for a second; one may come on top of the other, and learners wait longer after each
 failure."""

