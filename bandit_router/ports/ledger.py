@@ -57,6 +57,17 @@ class Level:
         return Charge(self.account_id, session_window(self.session_id) if self.session_id else self.window.name)
 
 
+def largest_hold(levels: Sequence[Level], accounts: Sequence[Account]) -> tuple[int, int | None]:
+    """The largest hold that all levels have, in nano-USD, and which of them has no more; None if none of them refuses.
+
+    `accounts`: of the levels' windows. Where none refuses, it is what the tenant's own has.
+    """
+    free = [account.free_nusd for account in accounts]
+    refusing = [index for index, level in enumerate(levels) if not level.shadow]
+    short = min(refusing, key=free.__getitem__, default=None)
+    return free[short or 0], short
+
+
 @dataclass(frozen=True, slots=True)
 class HoldRequest:
     """One decision to record. `decision` and `outcome` are encoded records, `context` packed float32.

@@ -32,6 +32,7 @@ from bandit_router.ports.ledger import (
     Ledger,
     Level,
     StoreUnavailable,
+    largest_hold,
 )
 from bandit_router.ports.observer import Observer
 from bandit_router.service.contexts import ContextBuilder
@@ -223,12 +224,10 @@ class RouteService:
     async def _rehearse(self, plan: Plan, decision: Decision) -> RouteReply:
         """The decision that a real call would get now, with nothing held or stored."""
         budgets = [await self._ledger.budget(level) for level in plan.levels]
-        free = [budget.account.free_nusd for budget in budgets]
-        refusing = [index for index, level in enumerate(plan.levels) if not level.shadow]
-        short = min(refusing, key=free.__getitem__, default=0)
-        if decision.hold_nusd > free[short] and not decision.shadow:
-            decision = self._next_draw(plan, decision, free_nusd=free[short], short=short)
-        return make_reply(decision, budgets[0], free_nusd=free[short])
+        free_nusd, short = largest_hold(plan.levels, [budget.account for budget in budgets])
+        if short is not None and decision.hold_nusd > free_nusd and not decision.shadow:
+            decision = self._next_draw(plan, decision, free_nusd=free_nusd, short=short)
+        return make_reply(decision, budgets[0], free_nusd=free_nusd)
 
     def _next_draw(self, plan: Plan, decision: Decision, *, free_nusd: int, short: int) -> Decision:
         """The arm drawn again over those that fit; `short`: index of the level that has no more."""

@@ -34,6 +34,7 @@ from bandit_router.ports.ledger import (
     HoldResult,
     Level,
     OutcomeCommit,
+    largest_hold,
 )
 
 _Key = tuple[str, str]
@@ -107,7 +108,7 @@ class MemoryLedger:
         known = self._known(request)
         if known is not None:
             return AlreadyDecided(known.record, _states(request.levels, windows))
-        free_nusd, short = _largest_hold(request.levels, windows)
+        free_nusd, short = largest_hold(request.levels, [opened.account for opened in windows])
         pairs = zip(request.levels, windows, strict=True)
         if not all(level.shadow or opened.account.fits(request.hold_nusd) for level, opened in pairs):
             assert short is not None
@@ -329,14 +330,6 @@ class MemoryLedger:
 
 def _states(levels: Sequence[Level], windows: Sequence[Opened]) -> tuple[BudgetState, ...]:
     return tuple(opened.as_seen(level) for level, opened in zip(levels, windows, strict=True))
-
-
-def _largest_hold(levels: Sequence[Level], windows: Sequence[Opened]) -> tuple[int, int | None]:
-    """The largest hold that all levels have, and which of them has no more; None if none of them refuses."""
-    free = [opened.account.free_nusd for opened in windows]
-    refusing = [index for index, level in enumerate(levels) if not level.shadow]
-    short = min(refusing, key=free.__getitem__, default=None)
-    return free[short or 0], short
 
 
 def _number(entry_id: str) -> int:
