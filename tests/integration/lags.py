@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event, Thread
+from http.client import HTTPException
+from threading import Event
 
 LOOK_S = 0.1
 
@@ -23,7 +25,7 @@ def lags_s(pages: Iterable[int], folded: dict[tuple[int, str], float]) -> Iterat
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{page}/metrics", timeout=5) as answer:
                 text = answer.read().decode()
-        except OSError:
+        except (OSError, HTTPException):
             continue
         lags = dict(LAG.findall(text))
         for pool_id, count in FOLDED.findall(text):
@@ -44,10 +46,10 @@ def lags_watched(pages: Sequence[int], *, counts: Callable[[], bool] = lambda: T
             told = list(lags_s(pages, folded))
             found.extend(told if counts() else ())
 
-    thread = Thread(target=watch)
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch)
+        try:
+            yield found
+        finally:
+            stop.set()
+        watching.result()

@@ -13,9 +13,10 @@ import os
 import re
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 LOOK_S = 0.004
 WRITER = "bio_aof"
@@ -42,13 +43,14 @@ class DiskWatch:
         [self._status] = [task / "status" for task in tasks if (task / "comm").read_text().strip() == WRITER]
         self._waiting: deque[tuple[float, int]] = deque()
         self._stop = Event()
-        self._thread = Thread(target=self._watch)
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(1)
+        self._watching = self._pool.submit(self._watch)
 
     def end(self) -> None:
         """Watch no more."""
         self._stop.set()
-        self._thread.join()
+        self._pool.shutdown()
+        self._watching.result()
 
     def _watch(self) -> None:
         before_s, before_bytes = time.monotonic(), self.path.stat().st_size

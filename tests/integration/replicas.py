@@ -7,6 +7,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 import redis
@@ -98,7 +99,7 @@ class Replicas:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.pages[index]}/metrics", timeout=5) as answer:
                 text = answer.read().decode()
-        except OSError:
+        except (OSError, HTTPException):
             return None
         found = re.findall(rf'^{name}{{[^}}]*pool="{pool_id}"[^}}]*}} (\S+)', text, re.MULTILINE)
         return float(found[0]) if found else None
