@@ -38,10 +38,10 @@ BURST, FITS = 300, 100
 FAULT_S = 1.0
 RECOVERS_S = 60.0
 LAG_MEDIAN_S = 1.0
-LAG_S = 7.0
+LAG_S = 10.0
 """The longest time to learn something. Nobody learns for the 3 s that a killed learner's lease lasts, nor while the
-store is frozen, cut off or down for a second; one may come on top of the other, and learners wait longer after each
-failure."""
+store is frozen, cut off or down for a second; one may come on top of the other, and whoever takes over may be killed
+next, which is another 3 s."""
 
 CLOCKS_DIFFER_S = 4.0
 """How long a server whose clock was set back stands still: lags between two clocks say nothing then."""
