@@ -26,12 +26,12 @@ MIN_PRICE_PER_USD = 1e-3
 MAX_PRICE_PER_USD = 1e7
 
 
-_STEPS_PER_E = 100
+_STEPS_PER_E = 1_000
 _FREE_STEP = -1
 """The step before the first of the grid: no price at all."""
 
 _LAST_STEP = math.ceil(_STEPS_PER_E * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
-_NEAR_STEPS = 6
+_NEAR_STEPS = 64
 _WIDENING = 8
 _FALSE_POSITIONS = 12
 """Trials by false position. Costs that fall in jumps can defeat it: what is left of the bracket is then halved."""
@@ -69,7 +69,7 @@ def solve_price(
 
 
 def _price(step: int) -> float:
-    """The grid of prices, a percent apart: the solution does not depend on where the search began."""
+    """The grid of prices, a tenth of a percent apart: the solution does not depend on where the search began."""
     if step == _FREE_STEP:
         return 0.0
     return min(MAX_PRICE_PER_USD, MIN_PRICE_PER_USD * math.exp(step / _STEPS_PER_E))

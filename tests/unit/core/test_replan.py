@@ -16,7 +16,7 @@ from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import MAX_PRICE_PER_USD, MIN_PRICE_PER_USD, solve_price
 from tests.builders import PROPERTY, generator
 
-STEPS_PER_E = 100
+STEPS_PER_E = 1_000
 GRID_STEP = math.exp(1.1 / STEPS_PER_E)
 LAST_STEP = math.ceil(STEPS_PER_E * math.log(MAX_PRICE_PER_USD / MIN_PRICE_PER_USD))
 MANY_RESERVOIRS = 200
@@ -136,7 +136,7 @@ def test_a_price_near_the_last_one_takes_few_evaluations_of_the_layer() -> None:
         evaluations = 0
         solve_price(reservoir, pace_usd=pace_usd, weigh=weigh, hint=hint)
         counts.append(evaluations)
-    assert sum(counts) / len(counts) < 4.5
+    assert sum(counts) / len(counts) < 7
     assert max(counts) < 2 * math.log2(LAST_STEP)
 
 
