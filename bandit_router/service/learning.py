@@ -165,7 +165,8 @@ class Learner:
             if known is not None and known.token == token:
                 versions = {"known_version": known.stamp.version, "stored_version": stamp.version}
                 self._observer.note("another_state_stored", pool_id=pool.pool_id, **versions)
-                self._trimmer.forget(pool.pool_id)
+            if known is None or known.stamp != stamp:
+                self._trimmer.forget(pool.pool_id)  # what it has seen stored may be more than there is now
             self._states[pool.pool_id] = known = _Stored(token, stamp, state)
         return known
 

@@ -151,15 +151,18 @@ class Models:
     async def refresh(self, pool_id: str) -> bool:
         """Take over the stored snapshot if it is another; True if it was. Raises StateUnreadable.
 
-        It may be an older one: the store is right, also where it has lost what this replica had seen. Where another
-        state is adopted meanwhile, that one is kept.
+        It may be an older one, or none any more: the store is right, also where it has lost what this replica had seen.
+        Where another state is adopted meanwhile, that one is kept.
         """
         known = self._stamps.get(pool_id, NO_SNAPSHOT)
         if await self._snapshots.stamp(pool_id) == known:
             return False
         snapshot = await self._snapshots.load(pool_id)
-        if snapshot is None or self._stamps.get(pool_id, NO_SNAPSHOT) != known:
+        if self._stamps.get(pool_id, NO_SNAPSHOT) != known:
             return False
+        if snapshot is None:
+            self.forget(pool_id)
+            return True
         try:
             self.adopt(pool_id, decode_pool_state(snapshot.state), snapshot.stamp)
         except (CorruptState, StateTooNew) as fault:
@@ -188,7 +191,7 @@ class Models:
         self._observer.level("snapshot_version", state.version, pool=pool_id)
 
     def forget(self, pool_id: str) -> None:
-        """Drop a deleted pool."""
+        """Drop what is known of a pool that was deleted, or whose learned state is gone."""
         self._states.pop(pool_id, None)
         self._stamps.pop(pool_id, None)
         self._serving.pop(pool_id, None)

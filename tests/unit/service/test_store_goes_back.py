@@ -11,6 +11,7 @@ import pytest
 from bandit_router.core.errors import ResourceNotFound
 from bandit_router.service import learning
 from bandit_router.service.learning import LEASE_MS
+from bandit_router.service.retention import SETTLE_MS, Retention
 from tests.builders import SMALL, make_tenant
 from tests.unit.service.test_learning import assert_learned_exactly_once, stored_state, teach
 from tests.unit.service.worlds import World, open_world
@@ -165,6 +166,38 @@ async def test_the_first_state_of_a_pool_may_be_lost() -> None:
     await step(world, other)
     await assert_learned_exactly_once(world)
     await assert_all_serve_what_is_stored(world, other)
+
+
+async def test_a_pool_whose_first_state_is_lost_is_served_as_one_that_has_learned_nothing() -> None:
+    world = await open_world()
+    other = await world.replica(seed=2)
+    kept = image(world)
+    await teach(world, 3)
+    await step(world)
+    await other.route("the same", dry_run=True)
+    go_back(world, kept)
+    await step(world, other)
+    fresh = await world.replica(seed=3)
+    expected = (await fresh.route("the same", dry_run=True)).decision.quotes
+    for replica in (world, other):
+        decision = (await replica.route("the same", dry_run=True)).decision
+        assert (decision.snapshot_version, decision.quotes) == (0, expected)
+
+
+async def test_no_events_are_dropped_behind_a_state_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await open_world()
+    learner = (await world.replica(seed=2, retention=Retention(keep_s=0, keep_newest=0))).services.learner
+    await teach(world, 2)
+    await learner.step("pool")
+    kept = image(world)["snapshots"]["_snapshots"]
+    await teach(world, 6, first=2)
+    await learner.step("pool")
+    world.store.snapshots._snapshots = kept  # in a cluster, events may lie on a server that has lost nothing
+    world.clock.jump(max(SETTLE_MS, LEASE_MS) / 1000)
+    monkeypatch.setattr(learning, "FOLD_BATCH", 1)
+    while await learner.step("pool"):
+        pass
+    await assert_learned_exactly_once(world)
 
 
 async def test_changes_of_the_catalog_that_are_lost_are_forgotten_also_if_others_were_made_since() -> None:
