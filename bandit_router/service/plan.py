@@ -53,24 +53,35 @@ class Plan:
         """The decision made without the store, whose worst case fits in `free_nusd`; None if there is none.
 
         `attempt` is what the store was asked to record before it went away, if it was: it stands in under its own id if
-        it fits. A different decision gets `new_id`, since that one may have been recorded.
+        it fits. A different decision gets `new_id`, since that one may have been recorded, and is a further draw.
         """
         charge = parse_budget_policy(self.tenant.budget_policy).charge(self.mark)
         quotes = quote_arms(self.served.table, self.query, charge=charge, hold_policy=HoldPolicy.WORST_CASE)
-        if attempt is not None and quotes.holds_nusd[attempt.chosen] <= free_nusd:
-            return replace(attempt, quotes=quotes, reason=Reason.OUTAGE, shadow=True)
-        plan = replace(self, decision_id=new_id, quotes=quotes)
-        fitting = candidates(quotes, free_nusd=free_nusd)
-        decision = plan._drawn(fitting, rounds=()) if fitting else plan.fallback()  # noqa: SLF001 (a plan like this one)
+        plan, fitting = replace(self, quotes=quotes), candidates(quotes, free_nusd=free_nusd)
+        rounds = () if attempt is None else attempt.rounds
+        if attempt is not None and attempt.chosen in fitting:
+            if not set(rounds[-1].arms) <= set(fitting):  # it might have been drawn after another one that does not fit
+                rounds = (*rounds, plan._mixed(plan._policy(fitting)))  # noqa: SLF001 (a plan like this one)
+            return replace(attempt, quotes=quotes, rounds=rounds, reason=Reason.OUTAGE, shadow=True)
+        plan = replace(plan, decision_id=new_id)
+        decision = plan._drawn(fitting, rounds=rounds) if fitting else plan.fallback()  # noqa: SLF001
         return None if decision is None else replace(decision, reason=Reason.OUTAGE, shadow=True)
 
     def _drawn(self, arms: tuple[int, ...], *, rounds: tuple[Round, ...]) -> Decision:
         seed, key = self.served.pool.seed, self.request_id or self.decision_id
-        policy = weigh_round(self.quotes, arms, self.served.exploration, seed=seed, key=key)
+        policy = self._policy(arms)
+        position, reason = draw_reason(policy, uniform(seed, key, len(rounds)), self.served.baseline)
+        return self._decision(position, rounds=(*rounds, self._mixed(policy)), reason=reason)
+
+    def _policy(self, arms: tuple[int, ...]) -> Round:
+        """What the policy alone draws from these arms with."""
+        key = self.request_id or self.decision_id
+        return weigh_round(self.quotes, arms, self.served.exploration, seed=self.served.pool.seed, key=key)
+
+    def _mixed(self, policy: Round) -> Round:
+        """The draw with the shares of the pool's baseline arm in it."""
         baseline = self.served.baseline
-        position, reason = draw_reason(policy, uniform(seed, key, len(rounds)), baseline)
-        draw = policy if baseline is None else baseline.mixed(policy)
-        return self._decision(position, rounds=(*rounds, draw), reason=reason)
+        return policy if baseline is None else baseline.mixed(policy)
 
     def _decision(self, position: int, *, rounds: tuple[Round, ...], reason: Reason) -> Decision:
         arm, served, tenant = self.served.arms[position], self.served, self.tenant

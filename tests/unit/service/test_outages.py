@@ -191,6 +191,22 @@ async def test_the_store_gets_half_of_the_time_that_the_caller_has() -> None:
     assert reply.decision.reason is Reason.OUTAGE
 
 
+async def test_the_probabilities_of_a_call_that_meets_the_outage_are_those_of_all_its_draws() -> None:
+    world, _ = await world_of()
+    *_, second, dearest = sorted(quote.hold_nusd for quote in (await world.route(dry_run=True)).decision.quotes)
+    assert second < dearest
+    world, ledger = await world_of(budget_policy="none", outage_allowance_nusd=second)
+    made = []
+    for number in range(120):
+        ledger.mode = "away"
+        made.append(await world.route(request_id=f"r{number}"))
+        ledger.mode = "here"
+        await world.services.outages.reconcile()
+    assert {reply.decision.reason for reply in made} == {Reason.OUTAGE}
+    assert all(reply.propensities == pytest.approx({"small": 0.5, "medium": 0.5}) for reply in made)
+    assert 45 <= sum(reply.decision.arm_id == "small" for reply in made) <= 75
+
+
 async def test_no_more_decisions_wait_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "MAX_WAITING", 2)
     world, ledger = await world_of()
