@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from bandit_router.core.pool_prior import PoolPrior
-from bandit_router.core.prior import ArmPrior
+from bandit_router.core.preferences.scores import combined
+from bandit_router.core.prior import ArmPrior, Relative
 
 
 def arm_prior(level: float, precision: float = 4.0, size: int = 4) -> ArmPrior:
@@ -23,3 +24,19 @@ def pool_prior(**changes: object) -> PoolPrior:
         provenance={"method": "bradley-terry"},
     )
     return replace(prior, **changes)  # type: ignore[arg-type]
+
+
+def relative_arm(level: float, precision: float = 40.0, size: int = 4) -> ArmPrior:
+    """An arm known by battles alone: far better beside others than alone."""
+    mean = np.linspace(level, level + 0.3, size)
+    return Relative(mean, precision * (np.eye(size) + 0.1), 0.5 * np.eye(size) + 0.05).alone()
+
+
+def relative_prior(**changes: object) -> PoolPrior:
+    """Of an arm known by battles, one by battles and scores, and one by scores."""
+    arms = {
+        "small": relative_arm(0.5),
+        "large": combined(relative_arm(0.9), arm_prior(0.8)),
+        "scored": arm_prior(0.7),
+    }
+    return pool_prior(**{"arms": arms, **changes})

@@ -15,6 +15,7 @@ import numpy as np
 
 from bandit_router.core.prior import ArmPrior, Priors
 from bandit_router.core.projection import Projection
+from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm
 
 LONE_RELATIVE = 0.5
@@ -46,11 +47,19 @@ class PoolPrior:
             raise ValueError(f"arms have contexts of different lengths: {sorted(lengths)}")
         if self.projection is not None and self.projection.dim_out != self.dimension:
             raise ValueError(f"the projection makes {self.projection.dim_out} coordinates, not {self.dimension}")
+        shared = [prior.relative.shared for prior in self.arms.values() if prior.relative is not None]
+        if not all(np.array_equal(covariance, shared[0]) for covariance in shared):
+            raise ValueError("relative parts must all have the same shared covariance")
 
     @property
     def context_length(self) -> int:
         """Length of the contexts that the arms' priors are about."""
         return next(iter(self.arms.values())).dimension
+
+    @property
+    def shared(self) -> FloatArray | None:
+        """Covariance (d, d) of the error that all relative parts share; None if there are none."""
+        return next((prior.relative.shared for prior in self.arms.values() if prior.relative is not None), None)
 
 
 def priors_for(prior: PoolPrior, arms: Sequence[Arm]) -> Priors:
@@ -68,7 +77,7 @@ def borrowed(relatives: Sequence[ArmPrior]) -> ArmPrior:
 
     The covariance of a new member is the mean of the members' covariances plus the spread of their means along each
     coordinate (law of total variance); coordinates are taken as independent in the spread, of which there are few
-    samples.
+    samples. What is borrowed is marginal: it counts as known independently of other arms.
     """
     if len(relatives) == 1:
         return ArmPrior(relatives[0].mean, LONE_RELATIVE * relatives[0].precision)

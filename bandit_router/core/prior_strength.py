@@ -15,7 +15,8 @@ Learning, § 3.5; noise variance σ² ~ inverse gamma integrated out):
 
 No state is kept, order and batching of the rewards do not matter, and a correction is as if it had never been
 otherwise. The arms of a pool share their evidence up to SHARED, because a prior fitted at once is mostly right or wrong
-at once; the rest of the weight is the arm's own, because one model may have been changed since.
+at once; the rest of the weight is the arm's own, because one model may have been changed since. Where priors have
+relative parts, `core.learners.relative` has an evidence of its own.
 """
 
 from __future__ import annotations
@@ -53,9 +54,14 @@ def strengths(
     found = {}
     for arm_id in priors:
         own = evidence.get(arm_id, nothing)
-        weights = np.exp(_below_largest(own + SHARED * (total - own)))
-        found[arm_id] = float(weights @ STRENGTHS / weights.sum())
+        found[arm_id] = averaged(own + SHARED * (total - own))
     return found
+
+
+def averaged(log_weights: FloatArray) -> float:
+    """The mean of STRENGTHS under weights given as logarithms (len(STRENGTHS),), up to a constant."""
+    weights = np.exp(_below_largest(log_weights))
+    return float(weights @ STRENGTHS / weights.sum())
 
 
 def log_evidence(

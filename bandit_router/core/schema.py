@@ -2,25 +2,24 @@
 
 New code writes what older code reads, until a setting is used that older code refuses or ignores. A resource with such
 a setting needs the newer version, and whatever follows from it (decisions, outcomes, windows, what is learned) is
-stored only after it. What belongs to which version, and why, is in docs/decisions/0056.
+stored only after it. What belongs to which version, and why, is in docs/decisions/0056 and 0059.
 
     1  pools, arms, tenants with budgets and windows of their own
     2  rewards assumed by default, shares of a baseline arm, money to try an arm with, priors; isolated tenants,
        tenants that fail open, organisations, session caps, alerts, months from the 29th on, windows that go on under
        another rule
+    3  priors with relative parts (docs/decisions/0059)
 
 `SCHEMA_VERSION` is raised whenever older code could misread what newer code wrote.
 """
 
 from __future__ import annotations
 
+from bandit_router.core.pool_prior import PoolPrior
 from bandit_router.core.resources import Arm, OutagePolicy, Pool, Tenant, WindowKind
 
 FIRST_SCHEMA = 1
-SCHEMA_VERSION = 2
-
-PRIOR_SCHEMA = 2
-"""What an imported prior needs."""
+SCHEMA_VERSION = 3
 
 LAST_DAY_OF_FIRST = 28
 """The last day of a month that windows could start on in the first schema."""
@@ -35,6 +34,11 @@ def schema_needed(resource: Pool | Arm | Tenant, before: Pool | Arm | Tenant | N
     else:
         is_second = _has_second_tenant(resource) or (isinstance(before, Tenant) and before.window != resource.window)
     return 2 if is_second else FIRST_SCHEMA
+
+
+def prior_schema_needed(prior: PoolPrior) -> int:
+    """The version that a store with this imported prior needs."""
+    return 2 if prior.shared is None else 3
 
 
 def _has_second_pool(pool: Pool) -> bool:

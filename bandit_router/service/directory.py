@@ -20,7 +20,7 @@ from bandit_router.core.pool_prior import PoolPrior
 from bandit_router.core.prior_codec import decode_prior
 from bandit_router.core.projection import Projection
 from bandit_router.core.resources import Arm, Pool, Tenant
-from bandit_router.core.schema import FIRST_SCHEMA, PRIOR_SCHEMA, schema_needed
+from bandit_router.core.schema import FIRST_SCHEMA, prior_schema_needed, schema_needed
 from bandit_router.ports.catalog import Catalog, Changes, Document, Kind
 from bandit_router.service.documents import decode_projection, read_arm, read_pool, read_tenant, split_arm_key
 from bandit_router.service.schema_watch import SchemaWatch
@@ -120,7 +120,7 @@ class Directory:
         """The least schema version that all that is known needs."""
         arms = [arm for known in self._arms.values() for arm in known.values()]
         resources: list[Pool | Tenant | Arm] = [*self._pools.values(), *self._tenants.values(), *arms]
-        return max([FIRST_SCHEMA, *map(schema_needed, resources), *(PRIOR_SCHEMA for _ in self._priors)])
+        return max([FIRST_SCHEMA, *map(schema_needed, resources), *map(prior_schema_needed, self._priors.values())])
 
     async def _changes(self, since: int, stamp: str | None = None) -> Changes:
         changes = await self._catalog.changes(since, stamp)

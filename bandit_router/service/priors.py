@@ -16,7 +16,7 @@ from bandit_router.core.pool_prior import PoolPrior, priors_for
 from bandit_router.core.prior import Priors
 from bandit_router.core.prior_codec import CorruptPrior, decode_prior, encode_prior
 from bandit_router.core.resources import Pool
-from bandit_router.core.schema import PRIOR_SCHEMA
+from bandit_router.core.schema import prior_schema_needed
 from bandit_router.ports.catalog import ANY_VERSION, Catalog, Kind
 from bandit_router.service.contexts import EncoderSource
 from bandit_router.service.directory import Directory
@@ -66,7 +66,7 @@ class PriorService:
         fitted = replace(prior, projection_version=version)
         if dry_run:
             return self._imported(pool_id, fitted, 0)
-        await self._catalog.raise_schema(PRIOR_SCHEMA)
+        await self._catalog.raise_schema(prior_schema_needed(fitted))
         if prior.projection is not None:
             body = encode_projection(replace(prior.projection, version=version))
             await self._catalog.put(Kind.PROJECTION, pool_id, body, expected_version=ANY_VERSION)

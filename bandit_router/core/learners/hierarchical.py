@@ -18,20 +18,29 @@ outcomes and errors are chosen among K: D has `deviation`·(K − 1) there, and 
 `alpha`·√(ln K) standard deviations of the posterior, the growth of the largest of K errors; the noise is estimated from
 all arms' residuals. The defaults are measured (docs/decisions/0028-hierarchical-rewards.md).
 
-An imported prior counts as outcomes already seen: ν times its precision joins G_a.
+An imported prior counts as outcomes already seen: ν times its precision joins G_a. A prior that keeps apart how arms
+differ and what they have in common is taken in as that (`core.learners.relative`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bandit_router.core.arm_state import ArmState
 from bandit_router.core.learners.gaussian import GaussianRewards, prior_strengths
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters
+from bandit_router.core.learners.relative import (
+    ArmPosteriors,
+    PriorSums,
+    Shrinkage,
+    Sums,
+    relative_posteriors,
+    relative_strengths,
+)
+from bandit_router.core.prior_strength import SHARED
 from bandit_router.core.regression import FloatArray, GaussianPrior
 from bandit_router.core.spec import SpecError
 
@@ -42,24 +51,6 @@ DEFAULTS: Parameters = {"alpha": 1.3, "deviation": 1.5, "bias": 2.0, "level": 0.
 
 _NOISE_GUESS = 0.1
 _NOISE_WEIGHT = 10.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
-    """Stacked sums of K arms: Σxxᵀ (K, d, d), Σyx (K, d), Σy² (K,) and counts (K,)."""
-
-    gram: FloatArray
-    moment: FloatArray
-    square: FloatArray
-    count: FloatArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ArmPosteriors:
-    """Means (K, d), and covariances (K, d, d) in units of the noise."""
-
-    mean: FloatArray
-    covariance: FloatArray
 
 
 def arm_posteriors(
@@ -98,8 +89,7 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     )
     deviation = np.full(knowledge.state.dimension, parameters["deviation"] * (choices - 1))
     deviation[0] = parameters["bias"]
-    gram, moment = _with_priors(knowledge, arm_ids, sums, common, deviation)
-    found = arm_posteriors(gram, moment, common=common, deviation=deviation)
+    found = _posteriors(knowledge, arm_ids, sums, common, deviation)
     noise, served = _noise(sums, found.mean), len(knowledge.arm_ids)
     mean, covariance = found.mean[:served], noise * found.covariance[:served]
     _follow(knowledge, mean, covariance, noise=noise, threshold=parameters["shift"])
@@ -126,6 +116,22 @@ def _stack(knowledge: Knowledge, arm_ids: Sequence[str]) -> Sums:
         square=np.array([sums.square for sums in rewards]),
         count=np.array([float(sums.count) for sums in rewards]),
     )
+
+
+def _posteriors(
+    knowledge: Knowledge, arm_ids: Sequence[str], sums: Sums, common: GaussianPrior, deviation: FloatArray
+) -> ArmPosteriors:
+    """Posteriors after outcomes and imported priors."""
+    relative = next((prior.relative for prior in knowledge.priors.values() if prior.relative is not None), None)
+    if relative is None:
+        gram, moment = _with_priors(knowledge, arm_ids, sums, common, deviation)
+        return arm_posteriors(gram, moment, common=common, deviation=deviation)
+    shrinkage = Shrinkage(common, deviation, relative.shared)
+    priors = PriorSums.of(knowledge.priors, arm_ids, knowledge.state.dimension)
+    strengths = relative_strengths(
+        sums, priors, shrinkage, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT, shared=SHARED
+    )
+    return relative_posteriors(sums, priors, strengths, shrinkage)
 
 
 def _with_priors(

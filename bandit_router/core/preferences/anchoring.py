@@ -7,7 +7,14 @@ with z = β̂_a·x as one more regressor, c and κ come from one ridge regressio
 
     Cov θ_a = κ² Cov(β_a − mean β) + Cov c + Var κ · β̂_aβ̂_aᵀ
 
-(first-order propagation). Without labels the regression returns its prior: everybody around `level`, one logit worth
+(first-order propagation; with the covariance of c and κ where labels make one). All arms share the error of c. With
+g = Cov(c, κ) / Var κ it is g(κ − κ̂) and a rest that does not depend on κ, so what is relative (`core.prior`) has
+
+    shared: Cov c − Var κ · ggᵀ        own: κ² Cov(β_a − mean β) + Var κ · (β̂_a + g)(β̂_a + g)ᵀ
+
+both positive definite, their sum Cov θ_a. The error of κ is common, too, but moves arms apart, and counts as their own.
+
+Without labels the regression returns its prior: everybody around `level`, one logit worth
 LOGIT_REWARD, and as uncertain as that says.
 """
 
@@ -19,7 +26,7 @@ import numpy as np
 
 from bandit_router.core.preferences.bradley_terry import Utilities
 from bandit_router.core.preferences.scores import ScoreTable
-from bandit_router.core.prior import ArmPrior
+from bandit_router.core.prior import ArmPrior, Relative
 from bandit_router.core.regression import FloatArray, GaussianPrior, RegressionSums, posterior
 
 LOGIT_REWARD = 0.1
@@ -58,16 +65,20 @@ def fit_anchor(utilities: Utilities, scores: ScoreTable | None) -> Anchor:
 
 
 def anchored(utilities: Utilities, anchor: Anchor) -> dict[str, ArmPrior]:
-    """Reward priors of the arms that have fought, precisions in units of the anchor's noise."""
-    return {arm_id: _arm(utilities, anchor, index) for index, arm_id in enumerate(utilities.arm_ids)}
-
-
-def _arm(utilities: Utilities, anchor: Anchor, index: int) -> ArmPrior:
-    beta = utilities.mean[index]
-    through = np.column_stack([np.eye(len(beta)), beta])
-    covariance = anchor.scale**2 * utilities.contrast_covariance(index) + through @ anchor.covariance @ through.T
-    precision = anchor.noise * np.linalg.inv(covariance)
-    return ArmPrior(anchor.common + anchor.scale * beta, 0.5 * (precision + precision.T))
+    """Reward priors of the arms that have fought, all of it relative, precisions in units of the anchor's noise."""
+    variance = float(anchor.covariance[-1, -1])
+    tilt = anchor.covariance[:-1, -1] / variance
+    shared = (anchor.covariance[:-1, :-1] - variance * np.outer(tilt, tilt)) / anchor.noise
+    shared = 0.5 * (shared + shared.T)
+    found = {}
+    for index, arm_id in enumerate(utilities.arm_ids):
+        beta = utilities.mean[index]
+        steep = beta + tilt
+        own = anchor.scale**2 * utilities.contrast_covariance(index) + variance * np.outer(steep, steep)
+        precision = anchor.noise * np.linalg.inv(own)
+        mean = anchor.common + anchor.scale * beta
+        found[arm_id] = Relative(mean, 0.5 * (precision + precision.T), shared).alone()
+    return found
 
 
 def _prior(size: int) -> GaussianPrior:

@@ -57,10 +57,11 @@ def scored(table: ScoreTable) -> dict[str, ArmPrior]:
 
 
 def combined(one: ArmPrior, other: ArmPrior) -> ArmPrior:
-    """What two independent sources say together: information adds."""
+    """What two independent sources say together: information adds. `other` is absolute."""
     precision = one.precision + other.precision
     information = one.precision @ one.mean + other.precision @ other.mean
-    return ArmPrior(np.asarray(np.linalg.solve(precision, information), dtype=np.float64), precision)
+    mean = np.asarray(np.linalg.solve(precision, information), dtype=np.float64)
+    return ArmPrior(mean, precision, relative=one.relative)
 
 
 def _fit(prior: GaussianPrior, sums: RegressionSums) -> ArmPrior:

@@ -24,7 +24,9 @@ from bandit_router_sim.replay.order import random_of
 from bandit_router_sim.replay.setting import Material
 
 SLICE_SHARE = 0.25
-BATTLES_PER_PROMPT = 3
+BATTLES_PER_PROMPT = 40
+"""As many as the public battles have: 38,544 about 952 prompts (docs/preference-prior.md)."""
+
 LABELS = 100
 _SPLIT_SEED = 2_147_483_647
 """Not a seed of any replayed order."""

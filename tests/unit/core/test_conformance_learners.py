@@ -16,11 +16,16 @@ from bandit_router.core.model import PoolModel, Predictions, build_model
 from bandit_router.core.outcomes import Bill, Billing, Outcome
 from bandit_router.core.pool_codec import decode_pool_state, encode_pool_state
 from bandit_router.core.pool_state import PoolState, learn
-from bandit_router.core.prior import ArmPrior
+from bandit_router.core.preferences.scores import combined
+from bandit_router.core.prior import ArmPrior, Relative
 from tests.builders import generator, make_decision, make_outcome, make_quote
+
+ON_RELATIVE_PRIORS = "hierarchical:alpha=1.3"
+"""The default learner once more, with priors that keep apart what arms have in common."""
 
 SPECS = [
     *LEARNERS,
+    ON_RELATIVE_PRIORS,
     "linucb:alpha=0",
     "dlinucb:gamma=0.95",
     "pilot:cosine=1,strength=3",
@@ -35,6 +40,12 @@ EVERY_LEARNER = pytest.mark.parametrize("spec", SPECS)
 ARM_IDS = ("a", "b", "c")
 DIMENSION = 5
 PRIORS = {"a": ArmPrior(np.array([0.6, 0.1, 0.0, 0.0, -0.1]), 4.0 * np.eye(DIMENSION))}
+_BATTLES = Relative(np.array([0.7, 0.0, 0.1, 0.0, 0.1]), 60.0 * np.eye(DIMENSION), 0.4 * np.eye(DIMENSION) + 0.1)
+RELATIVE = {
+    "a": combined(_BATTLES.alone(), PRIORS["a"]),
+    "b": replace(_BATTLES, mean=np.array([0.5, 0.1, 0.0, 0.0, 0.2])).alone(),
+    "c": PRIORS["a"],
+}
 
 Array = npt.NDArray[np.float64]
 Event = tuple[Decision, Outcome, Outcome]
@@ -76,7 +87,7 @@ def taught(spec: str, events: Iterable[Event]) -> PoolState:
 
 
 def fitted(spec: str, state: PoolState, arm_ids: Sequence[str] = ARM_IDS) -> PoolModel:
-    return build_model(state, arm_ids, parse_learner(spec), PRIORS)
+    return build_model(state, arm_ids, parse_learner(spec), RELATIVE if spec == ON_RELATIVE_PRIORS else PRIORS)
 
 
 def contexts(count: int = 7) -> Array:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bandit_router.core.money import TokenPrices
 from bandit_router.core.pool_prior import LONE_RELATIVE, borrowed, priors_for
 from bandit_router.core.projection import cosine_projection
 from bandit_router.core.resources import Arm
-from tests.builders_of_priors import arm_prior, pool_prior
+from tests.builders_of_priors import arm_prior, pool_prior, relative_prior
 
 
 def arm(arm_id: str, *, family: str = "", tier: str = "") -> Arm:
@@ -50,3 +52,13 @@ def test_relatives_that_differ_are_borrowed_from_with_care() -> None:
     assert np.all(np.diag(different.precision) < np.diag(alike.precision))
     lone = borrowed([arm_prior(0.5)])
     assert lone.precision == pytest.approx(LONE_RELATIVE * arm_prior(0.5).precision)
+
+
+def test_what_is_borrowed_from_arms_known_by_battles_is_marginal() -> None:
+    prior = relative_prior()
+    known = [arm("small", family="f"), arm("large", family="f")]
+    found = priors_for(prior, [*known, arm("new", family="f")])
+    assert found["small"].relative is prior.arms["small"].relative
+    plain = [replace(prior.arms[one.arm_id], relative=None) for one in known]
+    assert found["new"].relative is None
+    assert (found["new"].precision == borrowed(plain).precision).all()

@@ -16,8 +16,9 @@ from bandit_router.core.resources import (
     WindowKind,
     WindowRule,
 )
-from bandit_router.core.schema import FIRST_SCHEMA, SCHEMA_VERSION, schema_needed
+from bandit_router.core.schema import FIRST_SCHEMA, SCHEMA_VERSION, prior_schema_needed, schema_needed
 from tests.builders import SMALL, make_pool, make_tenant
+from tests.builders_of_priors import pool_prior, relative_prior
 
 OF_FIRST: dict[type, str] = {
     Pool: "pool_id encoder_id dimension learner exploration seed features learning_frozen",
@@ -83,4 +84,9 @@ def test_a_window_that_goes_on_under_another_rule_needs_the_second() -> None:
 
 
 def test_this_code_knows_all_that_it_can_need() -> None:
-    assert SCHEMA_VERSION == 2
+    assert prior_schema_needed(relative_prior()) == SCHEMA_VERSION == 3
+
+
+def test_a_prior_needs_the_second_and_with_relative_parts_the_third() -> None:
+    assert prior_schema_needed(pool_prior()) == 2
+    assert prior_schema_needed(relative_prior()) == 3

@@ -7,7 +7,7 @@ import pytest
 
 from bandit_router.core.errors import InvalidRequest, ResourceNotFound
 from bandit_router.core.pool_prior import PoolPrior
-from bandit_router.core.prior import ArmPrior
+from bandit_router.core.prior import ArmPrior, Relative
 from bandit_router.core.prior_codec import encode_prior
 from bandit_router.core.projection import cosine_projection
 from bandit_router.ports.catalog import Kind
@@ -49,6 +49,23 @@ async def test_an_imported_prior_is_what_arms_are_expected_to_earn() -> None:
     assert after["small"] == pytest.approx(0.2, abs=0.05)
     assert after["large"] == pytest.approx(0.9, abs=0.05)
     assert after["small"] < before["small"] < after["large"]
+
+
+async def test_only_a_prior_with_relative_parts_needs_the_third_schema() -> None:
+    world, other = await open_world(), await open_world()
+    mean = arm_prior(0.9).mean
+    battles = Relative(mean, 1000.0 * np.eye(SIZE), np.eye(SIZE)).alone()
+    relative = prior(arms={"small": arm_prior(0.2), "large": battles})
+    await world.services.priors.import_prior("pool", encode_prior(prior()), dry_run=False)
+    assert await world.store.catalog.schema() == world.services.directory.schema_needed() == 2
+    await world.services.priors.import_prior("pool", encode_prior(relative), dry_run=False)
+    assert await world.store.catalog.schema() == world.services.directory.schema_needed() == 3
+    stored = (await world.services.priors.get_prior("pool")).prior.arms["large"].relative
+    assert stored is not None
+    assert np.array_equal(stored.shared, np.eye(SIZE))
+    marginal = prior(arms={"small": arm_prior(0.2), "large": ArmPrior(mean, battles.precision)})
+    await other.services.priors.import_prior("pool", encode_prior(marginal), dry_run=False)
+    assert (await expected(world))["large"] != (await expected(other))["large"]
 
 
 async def test_every_replica_uses_it_after_its_next_refresh() -> None:

@@ -45,3 +45,24 @@ def test_labels_make_a_prior_surer_of_its_level() -> None:
     labelled = anchored(utilities, fit_anchor(utilities, labels))["a"]
     assert labelled.precision[0, 0] > unlabelled.precision[0, 0]
     assert labelled.mean[0] == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("labels", [0, 150])
+def test_the_errors_of_an_arm_and_of_all_make_up_its_uncertainty(labels: int) -> None:
+    random = random_of(4)
+    contexts = draw_contexts(random, 400, 3)
+    beta = random.normal(size=(4, 3))
+    utilities = fit_utilities(draw_battles(random, beta, contexts), contexts, ridge=1.0)
+    rewards = 0.7 + 0.1 * contexts[:labels] @ beta[:2].T + random.normal(scale=0.1, size=(labels, 2))
+    anchor = fit_anchor(utilities, ScoreTable(ARMS[:2], contexts[:labels], rewards))
+    for index, prior in enumerate(anchored(utilities, anchor).values()):
+        through = np.column_stack([np.eye(3), utilities.mean[index]])
+        whole = anchor.scale**2 * utilities.contrast_covariance(index) + through @ anchor.covariance @ through.T
+        part = prior.relative
+        assert part is not None
+        own = np.linalg.inv(part.precision)
+        np.testing.assert_allclose(anchor.noise * (own + part.shared), whole, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(np.linalg.inv(prior.precision), own + part.shared, rtol=1e-9, atol=1e-12)
+        if not labels:
+            np.testing.assert_allclose(anchor.noise * part.shared, anchor.covariance[:3, :3], rtol=1e-9)
+            assert own[0, 0] < 0.2 * part.shared[0, 0]

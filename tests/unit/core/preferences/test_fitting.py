@@ -27,6 +27,17 @@ def test_arms_of_either_source_get_a_prior() -> None:
     assert fit_arms(None, None) == {}
 
 
+def test_what_battles_tell_stays_relative_and_what_scores_tell_absolute() -> None:
+    random = random_of(8)
+    contexts = draw_contexts(random, 100, 2)
+    battles = Battlefield(draw_battles(random, np.zeros((2, 2)), contexts), contexts)
+    scores = ScoreTable(("b", "z"), contexts, random.random((100, 2)))
+    both, alone = fit_arms(battles, scores), fit_arms(None, scores)
+    assert [both[arm_id].relative is not None for arm_id in ("a", "b", "z")] == [True, True, False]
+    np.testing.assert_allclose(both["b"].absolute[0], alone["b"].precision, rtol=1e-9, atol=1e-9)
+    assert np.abs(both["a"].absolute[0]).max() < 1e-9
+
+
 def test_prompts_that_tell_make_better_forecasts_of_unseen_ones() -> None:
     random = random_of(7)
     contexts = draw_contexts(random, 400, 4)
