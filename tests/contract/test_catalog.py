@@ -6,8 +6,12 @@ import asyncio
 import time
 
 import pytest
+import redis
 
+from bandit_router.adapters.redis import connect
+from bandit_router.adapters.redis import keys as names
 from bandit_router.ports.catalog import ABSENT, ANY_VERSION, Kind, SchemaTooNew, VersionConflict
+from tests.conftest import flush
 
 
 @pytest.fixture
@@ -179,6 +183,38 @@ async def test_a_version_that_was_made_otherwise_or_never_is_not_continued(catal
     seen = await catalog.changes(0)
     assert not (await catalog.changes(seen.version, seen.stamp + "9")).continues
     assert not (await catalog.changes(seen.version + 1, seen.stamp)).continues
+
+
+async def test_stamps_are_kept_of_the_latest_versions_alone(catalog, monkeypatch):
+    for module in ("memory", "redis"):
+        monkeypatch.setattr(f"bandit_router.adapters.{module}.catalog.STAMPS_KEPT", 3)
+    told = []
+    for number in range(5):
+        await put(catalog, f"k{number}")
+        told.append(await catalog.changes(0))
+    answers = [await catalog.changes(seen.version, seen.stamp) for seen in told]
+    assert [answer.continues for answer in answers] == [False, False, True, True, True]
+
+
+async def test_a_catalog_without_stamps_that_has_lost_its_last_version_is_not_continued(valkey_url):
+    flush(valkey_url)
+    store = connect(valkey_url, 5.0)
+    with redis.Redis.from_url(valkey_url) as client:
+        client.set(names.CATALOG_VERSION, 5)
+        assert (await store.catalog.changes(5, "")).continues
+        client.set(names.CATALOG_VERSION, 4)
+        assert not (await store.catalog.changes(5, "")).continues
+    await store.close()
+
+
+async def test_kinds_of_documents_that_newer_code_has_are_passed_over(valkey_url):
+    flush(valkey_url)
+    store = connect(valkey_url, 5.0)
+    await put(store.catalog, "a")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.zadd(names.CATALOG_CHANGES, {"wonder x": 2})
+    assert (await store.catalog.changes(0)).keys == ((Kind.POOL, "a"),)
+    await store.close()
 
 
 async def test_an_empty_store_bears_the_first_schema_whatever_code_comes_first(catalog):

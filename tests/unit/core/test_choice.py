@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.learners.registry import LEARNERS, parse_learner
 from bandit_router.core.model import build_model
+from bandit_router.core.money import TOKENS_PER_MTOK
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.quotes import Quotes
 from bandit_router.core.resources import Arm, HoldPolicy
@@ -136,6 +138,16 @@ def test_a_quantile_hold_lies_between_the_expected_cost_and_the_worst_case() -> 
     (quote,) = quotes_of(make_query(), (replace(SMALL, max_output_tokens=10**6),), hold_policy=HoldPolicy.QUANTILE)
     (worst,) = quotes_of(make_query(), (replace(SMALL, max_output_tokens=10**6),))
     assert quote.expected_cost_nusd < quote.hold_nusd < worst.hold_nusd
+
+
+def test_a_quantile_hold_is_exceeded_by_one_answer_in_twenty_of_those_that_the_model_expects() -> None:
+    arm, query = replace(SMALL, max_output_tokens=10**6), make_query()
+    (quote,) = quotes_of(query, (arm,), hold_policy=HoldPolicy.QUANTILE)
+    tokens = table_of((arm,)).model.tokens
+    answers = NormalDist(float(tokens.mean[0].dot(query.context)), float(tokens.sd[0]))
+    output_nusd = quote.hold_nusd - arm.prices.dearest_nusd(input_tokens=query.most_prompt_tokens, output_tokens=0)
+    held_tokens = output_nusd * TOKENS_PER_MTOK / arm.prices.output_nusd_per_mtok
+    assert held_tokens == pytest.approx(math.exp(answers.inv_cdf(0.95)), rel=0.01)
 
 
 def test_output_is_capped_by_the_request_and_by_the_arm() -> None:

@@ -97,6 +97,29 @@ async def test_a_stream_ends_when_the_store_comes_to_need_newer_code(observer: R
     assert observer.counts["rpc_requests", "Stream", "UNAVAILABLE"] == 1
 
 
+async def test_no_upload_is_taken_once_the_store_needs_newer_code(observer: Recorder) -> None:
+    schema = SchemaWatch(observer, known=1)
+    schema.told(2)
+
+    async def handler(_: AsyncIterator[router_pb2.RouteRequest]) -> router_pb2.RouteResponse:
+        raise AssertionError("called")
+
+    class Context:
+        def time_remaining(self) -> float | None:
+            return None
+
+        async def abort(self, code: grpc.StatusCode, message: str, **_: object) -> None:
+            assert code is grpc.StatusCode.UNAVAILABLE
+            raise grpc.RpcError(message)
+
+    async def no_parts() -> AsyncIterator[router_pb2.RouteRequest]:
+        return
+        yield
+
+    with pytest.raises(grpc.RpcError, match="needs schema version 2"):
+        await Guard(observer, schema).receiving("Import", handler)(no_parts(), Context())  # type: ignore[arg-type]
+
+
 async def test_a_broken_rule_never_reaches_the_handler(guard: Guard) -> None:
     async def handler(_: router_pb2.RouteRequest) -> router_pb2.RouteResponse:
         raise AssertionError("called")

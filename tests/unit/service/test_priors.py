@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from bandit_router.core.pool_prior import PoolPrior
 from bandit_router.core.prior import ArmPrior, Relative
 from bandit_router.core.prior_codec import encode_prior
 from bandit_router.core.projection import cosine_projection
+from bandit_router.core.schema import FIRST_SCHEMA
 from bandit_router.ports.catalog import Kind
 from tests.builders import make_pool
 from tests.unit.service.worlds import DIMENSION, World, open_world
@@ -66,6 +69,22 @@ async def test_only_a_prior_with_relative_parts_needs_the_third_schema() -> None
     marginal = prior(arms={"small": arm_prior(0.2), "large": ArmPrior(mean, battles.precision)})
     await other.services.priors.import_prior("pool", encode_prior(marginal), dry_run=False)
     assert (await expected(world))["large"] != (await expected(other))["large"]
+
+
+async def test_the_store_bears_the_schema_that_a_prior_needs_before_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = await open_world()
+    catalog, borne = world.store.catalog, []
+    put = catalog.put
+
+    async def noting(*args: Any, **options: Any) -> Any:
+        borne.append(await catalog.schema())
+        return await put(*args, **options)
+
+    monkeypatch.setattr(catalog, "put", noting)
+    await world.services.priors.import_prior("pool", encode_prior(prior()), dry_run=True)
+    assert await catalog.schema() == FIRST_SCHEMA
+    await world.services.priors.import_prior("pool", encode_prior(prior()), dry_run=False)
+    assert borne == [2]
 
 
 async def test_every_replica_uses_it_after_its_next_refresh() -> None:
