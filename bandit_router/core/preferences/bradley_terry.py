@@ -5,7 +5,8 @@
 The negative log posterior is convex and its Hessian H is a Laplacian of d x d blocks, one per pair that has fought, so
 Newton's method gets there in a few steps; N(β̂, H⁻¹) is then the Laplace approximation (MacKay, Information Theory,
 Inference, and Learning Algorithms, ch. 27). Only differences are told by battles: what all arms have in common stays
-at zero with the prior's uncertainty, until absolute labels say more (`anchoring`).
+at zero with the prior's uncertainty, until absolute labels say more (`anchoring`). In H battles count by how much they
+can say (`repetition`); the mode takes all of them.
 """
 
 from __future__ import annotations
@@ -64,8 +65,22 @@ def fit_utilities(table: BattleTable, contexts: FloatArray, *, ridge: float, bia
         if float(np.sum(slope * step)) < TOLERANCE:
             break
         beta, loss = _descend(beta, step, loss, table, contexts, prior)
-    covariance = np.linalg.inv(curvature(beta, table, contexts) + np.diag(weights))
+    covariance = np.linalg.inv(curvature(beta, table, contexts) / repetition(table) + np.diag(weights))
     return Utilities(table.arm_ids, beta, 0.5 * (covariance + covariance.T))
+
+
+def repetition(table: BattleTable) -> float:
+    """How many battles say what one would (at least 1): those about one prompt are not independent of each other.
+
+    However often n arms fight about it, their answers differ in n − 1 ways; so a prompt's battles count for at most
+    as many.
+    """
+    if not len(table):
+        return 1.0
+    arms = np.unique(np.column_stack([np.tile(table.prompt, 2), np.concatenate([table.first, table.second])]), axis=0)
+    battles = np.unique(table.prompt, return_counts=True)[1]
+    told = np.minimum(battles, np.unique(arms[:, 0], return_counts=True)[1] - 1)
+    return float(battles.sum() / told.sum())
 
 
 def choose_ridge(table: BattleTable, contexts: FloatArray, *, bias: float = BIAS_PRECISION) -> float:

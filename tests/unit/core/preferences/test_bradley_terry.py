@@ -11,6 +11,7 @@ from bandit_router.core.preferences.bradley_terry import (
     fit_utilities,
     gradient,
     objective,
+    repetition,
 )
 from tests.unit.core.preferences.preference_worlds import ARMS, draw_battles, draw_contexts, random_of
 
@@ -29,13 +30,42 @@ def test_known_arms_are_found_again_from_their_battles() -> None:
     assert np.abs(differences(fitted.mean) - differences(beta)).max() < 0.12
 
 
+def one_a_prompt(battles: BattleTable) -> BattleTable:
+    return battles.rows(np.unique(battles.prompt, return_index=True)[1])
+
+
+def table_of(*battles: tuple[int, int, int]) -> BattleTable:
+    prompt, first, second = np.array(battles).reshape(-1, 3).T
+    return BattleTable(("a", "b", "c"), prompt, first, second, np.ones(len(prompt)))
+
+
+def test_battles_about_one_prompt_count_for_one_less_than_the_arms_that_fought() -> None:
+    once = [(0, 0, 1), (1, 1, 2)]
+    assert repetition(table_of()) == 1.0
+    assert repetition(table_of(*once)) == 1.0
+    assert repetition(table_of(*once, (0, 1, 2))) == 1.0  # three arms about prompt 0: two battles are two differences
+    assert repetition(table_of((0, 0, 1), (0, 1, 2), (0, 0, 2))) == 1.5
+    assert repetition(table_of(*[(0, 0, 1)] * 4, (1, 0, 1))) == 2.5
+
+
+def test_the_same_battles_told_four_times_are_no_more_certain() -> None:
+    random = random_of(3)
+    contexts = draw_contexts(random, 300, 3)
+    battles = one_a_prompt(draw_battles(random, random.normal(size=(3, 3)), contexts))
+    often = battles.rows(np.tile(np.arange(len(battles)), 4))
+    once, again = (fit_utilities(table, contexts, ridge=1e-6, bias=1e-6) for table in (battles, often))
+    assert again.mean == pytest.approx(once.mean, abs=1e-4)
+    assert again.contrast_covariance(0) == pytest.approx(once.contrast_covariance(0), rel=1e-3)
+
+
 def test_the_covariance_tells_how_far_estimates_lie_from_the_truth() -> None:
     random = random_of(2)
     beta = random.normal(scale=0.7, size=(3, 3))
     squares = []
     for _ in range(30):
         contexts = draw_contexts(random, 300, 3)
-        fitted = fit_utilities(draw_battles(random, beta, contexts), contexts, ridge=0.01, bias=0.01)
+        battles = one_a_prompt(draw_battles(random, beta, contexts))
+        fitted = fit_utilities(battles, contexts, ridge=0.01, bias=0.01)
         contrast = np.kron([1.0, -1.0, 0.0], np.eye(3))
         error = contrast @ (fitted.mean - beta).ravel()
         squares.append(error @ np.linalg.solve(contrast @ fitted.covariance @ contrast.T, error))
