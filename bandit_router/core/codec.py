@@ -22,6 +22,8 @@ from bandit_router.core.quotes import Quotes
 REMEMBERED_RECORDS = 1024
 """Records of each kind that stay decoded: bill, reward and learner mostly read the same bytes soon after another."""
 
+_MADE_HERE: dict[bytes, Decision] = {}
+
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _DECODER = json.JSONDecoder()
 
@@ -79,9 +81,24 @@ def encode_decision(decision: Decision) -> bytes:
     )
 
 
-@lru_cache(REMEMBERED_RECORDS)
+def encode_and_remember(decision: Decision) -> bytes:
+    """`encode_decision`; whoever decodes the bytes soon, in this process, gets this very decision."""
+    data = encode_decision(decision)
+    _MADE_HERE[data] = decision
+    if len(_MADE_HERE) > REMEMBERED_RECORDS:
+        _MADE_HERE.pop(next(iter(_MADE_HERE)), None)
+    return data
+
+
 def decode_decision(data: bytes) -> Decision:
     """Inverse of `encode_decision`. Decisions are immutable, so callers may get the same one."""
+    made = _MADE_HERE.get(data)
+    return read_decision(data) if made is None else made
+
+
+@lru_cache(REMEMBERED_RECORDS)
+def read_decision(data: bytes) -> Decision:
+    """`decode_decision` by the bytes alone."""
     doc = _DECODER.decode(data.decode())
     return Decision(
         decision_id=doc["id"],

@@ -73,7 +73,10 @@ class Projection:
 
         Raises `InvalidEmbedding`.
         """
-        rows = checked_embeddings(embeddings, dimension=self.dim_in)
+        return self.of_checked(checked_embeddings(embeddings, dimension=self.dim_in))
+
+    def of_checked(self, rows: Float32Array) -> Float32Array:
+        """`apply` to what `checked_embeddings` has given for this dimension."""
         known = rows.any(axis=1, keepdims=True)
         contexts = np.where(known, rows - self.mean, np.float32(0)) @ self.matrix
         return np.asarray(contexts, dtype=np.float32)

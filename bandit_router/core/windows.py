@@ -13,7 +13,7 @@ each has one window: from the 31st, the window after 31 January begins on 28 (or
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -29,8 +29,9 @@ MAX_RULES = 1_000
 class Window:
     """One budget period: [start_ms, end_ms) in Unix milliseconds; a fixed total has no end and no predecessor.
 
-    Windows of different kinds may start at the same instant: `name` tells them apart. `ordinal` counts the windows of
-    one rule: consecutive ones differ by one (hours that the clocks cut in two may share one).
+    Windows of different kinds may start at the same instant: `name` ('day:1774738800000') tells those of an account
+    apart. It is made once, as every decision asks for it many times. `ordinal` counts the windows of one rule:
+    consecutive ones differ by one (hours that the clocks cut in two may share one).
     """
 
     start_ms: int
@@ -38,11 +39,10 @@ class Window:
     previous_start_ms: int | None = None
     kind: WindowKind = WindowKind.FIXED
     ordinal: int = 0
+    name: str = field(init=False, compare=False, repr=False)
 
-    @property
-    def name(self) -> str:
-        """What the window is called among those of its account, such as 'day:1774738800000'."""
-        return f"{self.kind.value}:{self.start_ms}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", f"{self.kind.value}:{self.start_ms}")
 
     @property
     def previous_name(self) -> str | None:

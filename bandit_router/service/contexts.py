@@ -70,7 +70,7 @@ class ContextBuilder:
         handle = self._handle(pool.encoder_id)
         projection = self._projection(pool, handle)
         embedding = await self._embedding(handle, request)
-        projected = projection.apply(embedding[None, :])[0]
+        projected = projection.of_checked(embedding[None, :])[0]
         expected, most = _prompt_tokens(request)
         context = build_context(
             projected, prompt_tokens=expected, names=pool.features, features=_checked_features(pool, request)
@@ -114,14 +114,16 @@ class ContextBuilder:
         text = request.query or ""
         try:
             if not handle.slow:
-                row: Float32Array = encoder.encode([text])[0]
-                return row
-            return await self._batcher(encoder).encode(text)
+                row = encoder.encode([text])[0]
+            else:
+                row = await self._batcher(encoder).encode(text)
         except TextNotSupported as refusal:
             raise InvalidRequest.of("query", str(refusal)) from None
         except TimeoutError:
             self._observer.count("encoder_timeouts", encoder=encoder.encoder_id)
             return np.zeros(encoder.dimension, dtype=np.float32)
+        checked: Float32Array = checked_embeddings(row[None, :], dimension=encoder.dimension)[0]
+        return checked
 
     def _batcher(self, encoder: Encoder) -> TextBatcher:
         if encoder.encoder_id not in self._batchers:

@@ -15,7 +15,7 @@ from bandit_router.core.budget import Account
 from bandit_router.core.budget_policies.protocol import PriceMark
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import candidates, quote_arms, weigh_round
-from bandit_router.core.codec import decode_decision, encode_decision, encode_outcome
+from bandit_router.core.codec import decode_decision, encode_and_remember, encode_outcome
 from bandit_router.core.decision import Decision, arms_that_fit, propensities_of
 from bandit_router.core.errors import BudgetExhausted, InvalidRequest, NoFeasibleArm, ResourceNotFound, StoreAway
 from bandit_router.core.outcomes import Outcome
@@ -293,7 +293,7 @@ def _hold_request(plan: Plan, decision: Decision) -> HoldRequest:
         held_ms=decision.decided_ms,
         deadline_ms=decision.deadline_ms,
         keep_ms=KEEP_RECORDS_MS,
-        decision=encode_decision(decision),
+        decision=encode_and_remember(decision),
         outcome=encode_outcome(outcome),
         context=plan.sample.pack(),
         price=plan.mark,
