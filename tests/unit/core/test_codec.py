@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandit_router.core.codec import (
+    REMEMBERED_RECORDS,
     decode_decision,
     decode_outcome,
+    encode_and_remember,
     encode_decision,
     encode_outcome,
     pack_floats,
+    read_decision,
     unpack_floats,
 )
 from bandit_router.core.decision import Baseline, Decision, Reason, Round
@@ -77,6 +80,24 @@ def test_an_outcome_is_read_back_as_it_was_written(outcome: Outcome) -> None:
 @given(outcomes)
 def test_equal_outcomes_have_equal_bytes(outcome: Outcome) -> None:
     assert encode_outcome(decode_outcome(encode_outcome(outcome))) == encode_outcome(outcome)
+
+
+@PROPERTY
+@given(decisions())
+def test_a_decision_made_here_is_kept_and_is_what_its_bytes_say(decision: Decision) -> None:
+    data = encode_and_remember(decision)
+    assert decode_decision(data) is decision
+    assert decode_decision(bytes(bytearray(data))) is decision
+    assert read_decision(data) == decision
+
+
+def test_no_more_decisions_are_kept_than_said() -> None:
+    first = make_decision(decision_id="first")
+    data = encode_and_remember(first)
+    for number in range(REMEMBERED_RECORDS):
+        encode_and_remember(make_decision(decision_id=f"d{number}"))
+    assert decode_decision(data) is not first
+    assert decode_decision(data) == first
 
 
 @PROPERTY

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from bandit_router.core.codec import decode_decision, read_decision
 from bandit_router.core.errors import NoFeasibleArm, ResourceNotFound
 from tests.builders import LARGE, SMALL
 from tests.unit.service.worlds import World, open_world
@@ -48,3 +50,14 @@ async def test_an_unknown_tenant_stays_unknown_with_a_request_id() -> None:
     world = await open_world()
     with pytest.raises(ResourceNotFound):
         await world.route(tenant_id="nobody", request_id="r1")
+
+
+@pytest.mark.parametrize("options", [{}, {"max_output_tokens": 7}, {"allowed_arm_ids": ("small", "large")}])
+async def test_the_decision_kept_in_memory_is_the_one_that_its_record_says(options: dict[str, Any]) -> None:
+    world = await open_world()
+    decision = (await world.route("hello", request_id="r", **options)).decision
+    record = await world.store.ledger.find("acme", "r")
+    assert record is not None
+    assert decode_decision(record.decision) is decision
+    assert read_decision(record.decision) == decision
+    assert repr(read_decision(record.decision)) == repr(decision)
