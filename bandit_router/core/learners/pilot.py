@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandit_router.core.arm_state import ArmState
-from bandit_router.core.learners.gaussian import RIDGE, GaussianRewards, check_ridge, fit_gaussian, ridge_prior
+from bandit_router.core.learners.gaussian import RIDGE, check_ridge, fit_gaussian, ridge_prior
 from bandit_router.core.learners.linear import LinearRewards
 from bandit_router.core.learners.protocol import Fitted, Knowledge, Learner, Parameters, RewardModel
 from bandit_router.core.pool_state import PoolState
@@ -25,15 +25,13 @@ from bandit_router.core.spec import SpecError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CosineRewards(RewardModel):
-    """Cosine of context and θ, both without the intercept; `linear` is over the other coordinates."""
+    """Cosine of context and θ, both without the intercept; `aimed` has unit θ over the other coordinates."""
 
-    linear: GaussianRewards
+    aimed: LinearRewards
 
     def predict(self, contexts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cosines in [−1, 1], and √(x P x) of contexts scaled to unit length, (n, K)."""
-        directions = _unit(contexts[:, 1:])
-        aimed = LinearRewards(_unit(self.linear.mean), self.linear.covariance)
-        return aimed.predict(directions)
+        return self.aimed.predict(_unit(contexts[:, 1:]))
 
 
 def _check(parameters: Parameters) -> None:
@@ -54,7 +52,7 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     if parameters["cosine"] == 0.0:
         return Fitted(fit_gaussian(knowledge, prior_of), alpha=parameters["alpha"])
     linear = fit_gaussian(_without_intercept(knowledge), lambda arm_id: _slopes(prior_of(arm_id)))
-    return Fitted(CosineRewards(linear), alpha=parameters["alpha"])
+    return Fitted(CosineRewards(LinearRewards(_unit(linear.mean), linear.covariance)), alpha=parameters["alpha"])
 
 
 def _without_intercept(knowledge: Knowledge) -> Knowledge:
