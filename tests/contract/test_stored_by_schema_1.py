@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,16 @@ from tests.unit.service.worlds import Recorder, encoders
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store_schema_1.json"
 WRITTEN_MS = 1_900_000_000_000
 TENANTS = ("acme", "daily")
+
+
+@asynccontextmanager
+async def store_filled_from(file: Path, url: str) -> AsyncIterator[RedisStore]:
+    flush(url)
+    with redis.Redis.from_url(url) as client:
+        load_fixture(client, file)
+    store = connect(url, STORE_TIMEOUT_S)
+    yield store
+    await store.close()
 
 
 def load_fixture(client: redis.Redis, file: Path) -> None:
@@ -45,12 +57,8 @@ def put(client: redis.Redis, key: bytes, kind: str, value: Any) -> None:
 
 @pytest.fixture
 async def store(valkey_url: str) -> Any:
-    flush(valkey_url)
-    with redis.Redis.from_url(valkey_url) as client:
-        load_fixture(client, FIXTURE)
-    store = connect(valkey_url, STORE_TIMEOUT_S)
-    yield store
-    await store.close()
+    async with store_filled_from(FIXTURE, valkey_url) as store:
+        yield store
 
 
 async def open_services(store: RedisStore) -> Services:

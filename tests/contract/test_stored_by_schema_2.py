@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from bandit_router.adapters.memory import ManualClock, SeededEntropy
-from bandit_router.adapters.redis import RedisStore, connect
+from bandit_router.adapters.redis import RedisStore
 from bandit_router.core.budget import Account
 from bandit_router.core.outcomes import FeedbackStatus
 from bandit_router.core.pool_codec import decode_pool_state
@@ -22,8 +21,7 @@ from bandit_router.core.schema import SCHEMA_VERSION
 from bandit_router.ports.catalog import SchemaTooNew
 from bandit_router.service.assembly import Services, assemble
 from bandit_router.service.messages import FeedbackRequest, RouteReply, RouteRequest, Usage
-from tests.conftest import STORE_TIMEOUT_S, flush
-from tests.contract.test_stored_by_schema_1 import load_fixture
+from tests.contract.test_stored_by_schema_1 import store_filled_from
 from tests.unit.service.worlds import Recorder, encoders
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store_schema_2.json"
@@ -33,12 +31,8 @@ SEARCH, APART, DAILY = "acme/search", "apart", "daily"
 
 @pytest.fixture
 async def store(valkey_url: str) -> Any:
-    flush(valkey_url)
-    with redis.Redis.from_url(valkey_url) as client:
-        load_fixture(client, FIXTURE)
-    store = connect(valkey_url, STORE_TIMEOUT_S)
-    yield store
-    await store.close()
+    async with store_filled_from(FIXTURE, valkey_url) as store:
+        yield store
 
 
 @pytest.fixture

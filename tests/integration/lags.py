@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPException
 from threading import Event
+
+from server_process import metrics_page
 
 LOOK_S = 0.1
 
@@ -23,8 +24,7 @@ def lags_s(pages: Iterable[int], folded: dict[tuple[int, str], float]) -> Iterat
     """
     for page in pages:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{page}/metrics", timeout=5) as answer:
-                text = answer.read().decode()
+            text = metrics_page(page)
         except (OSError, HTTPException):
             continue
         lags = dict(LAG.findall(text))

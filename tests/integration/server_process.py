@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,12 @@ def unchanged(store: redis.Redis) -> Iterator[None]:
     before = settled_dump(store)
     yield
     assert settled_dump(store) == before
+
+
+def metrics_page(port: int, timeout_s: float = 5.0) -> str:
+    """What a server tells of itself on its page of metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=timeout_s) as answer:
+        return str(answer.read().decode())
 
 
 def wait_until(condition: Callable[[], object], limit_s: float = WAIT_LIMIT_S) -> None:

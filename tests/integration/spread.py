@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -13,6 +11,7 @@ from threading import Event
 
 import redis
 from learned import state_of
+from replicas import Replicas
 from server_process import WAIT_LIMIT_S, wait_until
 
 from bandit_router.adapters.redis import keys
@@ -20,16 +19,13 @@ from bandit_router.core.partition import PARTITION_COUNT
 
 LOOK_S = 0.02
 PAUSE_S = 0.3
-VERSION = r'^bandit_router_snapshot_version\{{.*pool="{}".*\}} (\S+)'
 
 
 @contextmanager
-def spread_watched(
-    store: redis.Redis, pages: Sequence[int], pool_id: str = "main"
-) -> Iterator[list[tuple[float, float]]]:
+def spread_watched(replicas: Replicas, pool_id: str = "main") -> Iterator[list[tuple[float, float]]]:
     """Seconds from the log's end to a stored state that has it, and from that to the last server that serves it.
 
-    Asked again and again as long as the context lasts. `pages`: ports of the servers' metrics.
+    Asked again and again as long as the context lasts.
     """
     found: list[tuple[float, float]] = []
     stop = Event()
@@ -37,10 +33,10 @@ def spread_watched(
     def watch() -> None:
         while not stop.wait(PAUSE_S):
             began_s = time.monotonic()
-            version = learned_version(store, pool_id, ends_of(store, pool_id))
+            version = learned_version(replicas.store, pool_id, ends_of(replicas.store, pool_id))
             learned_s = time.monotonic()
-            for page in pages:
-                wait_until(partial(serves, page, pool_id, version))
+            for index in range(replicas.count):
+                wait_until(partial(serves, replicas, index, pool_id, version))
             found.append((learned_s - began_s, time.monotonic() - learned_s))
 
     with ThreadPoolExecutor(1) as pool:
@@ -83,8 +79,7 @@ def order_of(entry_id: str) -> tuple[int, int]:
     return int(ms), int(number or 0)
 
 
-def serves(page: int, pool_id: str, version: int) -> bool:
+def serves(replicas: Replicas, index: int, pool_id: str, version: int) -> bool:
     """Whether a server says that it serves a pool from the snapshot of this version or a newer one."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{page}/metrics", timeout=5) as answer:
-        told = re.search(VERSION.format(pool_id), answer.read().decode(), re.MULTILINE)
-    return told is not None and float(told[1]) >= version
+    told = replicas.metric(index, "bandit_router_snapshot_version", pool_id)
+    return told is not None and told >= version

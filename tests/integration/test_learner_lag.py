@@ -36,7 +36,7 @@ def test_learning_keeps_up_with_load_and_all_servers_come_to_serve_the_same(
         with replicas.servers[0].client() as client:
             furnish(client)
         reporters = Reporters(replicas.targets, CALLERS, pause_s=0.0)
-        watched = spread_watched(replicas.store, replicas.pages)
+        watched = spread_watched(replicas)
         with reporters.flowing(), lags_watched(replicas.pages) as lags, watched as spread:
             time.sleep(seconds)
         assert reporters.faults == []

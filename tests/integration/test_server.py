@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from server_process import ServerProcess, refused_start, settled_dump, wait_until
+from server_process import ServerProcess, metrics_page, refused_start, settled_dump, wait_until
 
 from bandit_router import Route, RouterClient
 from bandit_router.errors import RouterError, StoreAway
@@ -100,8 +99,7 @@ def test_metrics_are_served(tmp_path: Path) -> None:
             client.route(query="hello", tenant_id="nobody")
 
         def page() -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-                return str(answer.read().decode())
+            return metrics_page(port, timeout_s=20.0)
 
         # A caller may have its answer a moment before the call is counted.
         wait_until(lambda: 'bandit_router_rpc_seconds_count{method="Route"} 2.0' in page())

@@ -51,12 +51,17 @@ async def world_version(world: World) -> int:
     return (await stored_state(world)).version
 
 
-async def test_what_the_store_has_lost_is_not_in_the_state_that_is_learned_next() -> None:
+async def taught_world() -> tuple[World, World, dict[str, Any]]:
+    """A world that has learned, another replica of it, and its store as it is then."""
     world = await open_world()
     other = await world.replica(seed=2)
     await teach(world, 6)
     await step(world, other)
-    kept = image(world)
+    return world, other, image(world)
+
+
+async def test_what_the_store_has_lost_is_not_in_the_state_that_is_learned_next() -> None:
+    world, other, kept = await taught_world()
     for first in range(6, 18, 3):
         await teach(world, 3, first=first)
         await step(world, other)
@@ -69,11 +74,7 @@ async def test_what_the_store_has_lost_is_not_in_the_state_that_is_learned_next(
 
 
 async def test_replicas_serve_what_is_stored_also_if_nothing_more_is_learned() -> None:
-    world = await open_world()
-    other = await world.replica(seed=2)
-    await teach(world, 6)
-    await step(world, other)
-    kept = image(world)
+    world, other, kept = await taught_world()
     await teach(world, 3, first=6)
     await step(world, other)
     go_back(world, kept)
@@ -82,11 +83,7 @@ async def test_replicas_serve_what_is_stored_also_if_nothing_more_is_learned() -
 
 
 async def test_a_version_that_is_given_out_again_is_another_state() -> None:
-    world = await open_world()
-    other = await world.replica(seed=2)
-    await teach(world, 6)
-    await step(world, other)
-    kept = image(world)
+    world, other, kept = await taught_world()
     await teach(world, 3, first=6)
     await step(world, other)
     version = await world_version(world)
