@@ -9,7 +9,8 @@ import numpy as np
 
 from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.bills import BillSums
-from bandit_router.core.budget_policies.protocol import Weigh
+from bandit_router.core.budget_policies.protocol import Holds, LinearCharge, Weigh
+from bandit_router.core.choice import Query, quote_arms
 from bandit_router.core.context import context_dimension
 from bandit_router.core.decision import Baseline
 from bandit_router.core.errors import StateUnreadable
@@ -17,13 +18,14 @@ from bandit_router.core.explorations.normals import batch_normals
 from bandit_router.core.explorations.registry import Exploration, parse_exploration
 from bandit_router.core.learners.registry import parse_learner
 from bandit_router.core.model import NO_PRIORS, PoolModel, build_model
+from bandit_router.core.money import nusd_to_usd
 from bandit_router.core.onboarding import lifted
 from bandit_router.core.pool_codec import CorruptState, StateTooNew, decode_pool_state
 from bandit_router.core.pool_prior import priors_for
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.projection import Projection
 from bandit_router.core.regression import FloatArray
-from bandit_router.core.resources import Arm, Pool, Tenant
+from bandit_router.core.resources import Arm, HoldPolicy, Pool, Tenant
 from bandit_router.core.tenancy import seen_by, served_as
 from bandit_router.ports.observer import Observer
 from bandit_router.ports.snapshots import NO_SNAPSHOT, SnapshotStore, Stamp
@@ -86,25 +88,32 @@ class ServedPool:
         """Whether any arm may be chosen at all."""
         return bool(self.table.live)
 
-    def weigher(self) -> Weigh:
-        """Choice probabilities of many queries at once, (n, live arms), of live arms' scores and deviations.
+    def weigher(self, among: Sequence[int] | None = None) -> Weigh:
+        """Choice probabilities of many queries at once, (n, arms), of the scores and deviations of live arms.
 
-        For one series of calls about the same queries at different prices of money.
+        For one series of calls about the same queries at different prices of money. `among`: positions of some of the
+        live arms in `table.live`; the others are not there.
         """
         live, layer = self.table.live, self.exploration.near()
+        arms = list(live) if among is None else [live[position] for position in among]
 
         def weigh(scores: FloatArray, deviations: FloatArray) -> FloatArray:
             if self.model.fitted.shares is not None:
-                scores = np.tile(self.model.fitted.shares[list(live)], (len(scores), 1))
+                scores = np.tile(self.model.fitted.shares[arms], (len(scores), 1))
             elif self.table.has_new:
-                scores = lifted(scores, self.table.new[list(live)])
+                scores = lifted(scores, self.table.new[arms])
             weights = layer(scores, deviations, batch_normals(*scores.shape))
-            if self.baseline is not None and self.baseline.position in live:
+            if self.baseline is not None and self.baseline.position in arms:
                 weights = (1.0 - self.baseline.share) * weights
-                weights[:, live.index(self.baseline.position)] += self.baseline.share
+                weights[:, arms.index(self.baseline.position)] += self.baseline.share
             return weights
 
         return weigh
+
+    def holds(self, query: Query, hold_policy: HoldPolicy) -> Holds:
+        """What must be free for calls of the live arms about queries like this one."""
+        quotes = quote_arms(self.table, query, charge=LinearCharge(0.0), hold_policy=hold_policy)
+        return Holds(np.array([nusd_to_usd(quotes.holds_nusd[arm]) for arm in self.table.live]), self.weigher)
 
     @property
     def policy_prefix(self) -> str:

@@ -79,7 +79,7 @@ class Pacer:
             pace_above_usd = await self._pace_above(*above, now_ms=now_ms)
             if not _is_due(pace, policy, tenant, served, now_ms=now_ms):
                 return pace.mark
-        standing = self._standing(pace, tenant, served, query, now_ms=now_ms)
+        standing = self._standing(pace, tenant, served, query, shadow=level.shadow, now_ms=now_ms)
         mark = policy.solve(pace.mark, replace(standing, pace_above_usd=pace_above_usd))
         if not rehearse:
             pace.mark = mark
@@ -133,7 +133,9 @@ class Pacer:
         committed_nusd = account.spent_nusd + account.in_flight_nusd
         return pace_of(account.limit_nusd, committed_nusd, calls_left=horizon_of(organisation, budget, now_ms=now_ms))
 
-    def _standing(self, pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, now_ms: int) -> Standing:
+    def _standing(
+        self, pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, shadow: bool, now_ms: int
+    ) -> Standing:
         account = pace.budget.account
 
         def reservoir() -> Reservoir:
@@ -149,6 +151,7 @@ class Pacer:
             snapshot_version=served.model.version,
             reservoir=reservoir,
             weigh=served.weigher(),
+            holds=None if shadow else served.holds(query, tenant.hold_policy),
         )
 
 

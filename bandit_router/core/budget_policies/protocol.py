@@ -48,13 +48,35 @@ class Reservoir:
     expected_rewards: FloatArray
     deviations: FloatArray
 
+    def of_arms(self, positions: tuple[int, ...]) -> Reservoir:
+        """The same queries as they are with these arms alone."""
+        columns = list(positions)
+        return Reservoir(
+            self.rewards[:, columns],
+            self.costs_usd[:, columns],
+            self.expected_rewards[:, columns],
+            self.deviations[:, columns],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holds:
+    """What must be free for a call of each of a reservoir's arms: `usd` (K,), for a query like the latest.
+
+    `weigher`: the exploration layer over the arms at some positions alone.
+    """
+
+    usd: FloatArray
+    weigher: Callable[[tuple[int, ...]], Weigh]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Standing:
     """How a tenant window stands when its price is solved.
 
     `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called.
-    `pace_above_usd`: the pace of what the tenant's organisation has left; no bound without one.
+    `pace_above_usd`: the pace of what the tenant's organisation has left; no bound without one. `holds`: None where
+    none is refused.
     """
 
     limit_nusd: int
@@ -65,6 +87,7 @@ class Standing:
     reservoir: Callable[[], Reservoir]
     weigh: Weigh
     pace_above_usd: float = math.inf
+    holds: Holds | None = None
 
     @property
     def calls(self) -> float:
@@ -72,10 +95,19 @@ class Standing:
         return self.decisions + self.calls_left
 
     @property
+    def left_usd(self) -> float:
+        """Money left in the window."""
+        return nusd_to_usd(max(0, self.limit_nusd - self.committed_nusd))
+
+    @property
+    def own_pace_usd(self) -> float:
+        """Money left per call that is left."""
+        return self.left_usd / self.calls_left
+
+    @property
     def pace_usd(self) -> float:
         """Money left per call that is left, where there is the least of it."""
-        own_usd = pace_of(self.limit_nusd, self.committed_nusd, calls_left=self.calls_left)
-        return min(own_usd, self.pace_above_usd)
+        return min(self.own_pace_usd, self.pace_above_usd)
 
 
 def pace_of(limit_nusd: int, committed_nusd: int, *, calls_left: float) -> float:

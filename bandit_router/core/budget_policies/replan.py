@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bandit_router.core.budget_policies.protocol import Charge, LinearCharge, PriceMark, Standing
-from bandit_router.core.replan import solve_price
+from bandit_router.core.endgame import price_to_the_end
 
 SOLVE_EVERY = 64
 
@@ -19,13 +19,7 @@ class Replan:
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
         """The price at which the policy's own choices cost the money left per call left."""
-        reservoir = standing.reservoir()
-        price = solve_price(
-            reservoir,
-            pace_usd=standing.pace_usd,
-            weigh=lambda scores: standing.weigh(scores, reservoir.deviations),
-            hint=mark.price_per_usd,
-        )
+        price = price_to_the_end(standing, hint=mark.price_per_usd)
         return PriceMark(price, standing.decisions, standing.snapshot_version)
 
     def charge(self, mark: PriceMark) -> Charge:

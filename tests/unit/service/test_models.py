@@ -3,14 +3,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bandit_router.core.errors import ResourceNotFound, StateUnreadable
 from bandit_router.core.pool_codec import encode_pool_state
 from bandit_router.core.pool_state import PoolState
+from bandit_router.core.resources import HoldPolicy
 from bandit_router.ports.snapshots import Snapshot, Stamp
 from bandit_router.service.models import Models, empty_state
-from tests.builders import SMALL
+from tests.builders import MEDIUM, SMALL, make_pool, make_query
 from tests.unit.service.worlds import World, Wrapped, open_world
 
 
@@ -112,3 +114,27 @@ async def test_a_replica_that_cannot_read_the_newest_state_goes_on_with_the_one_
     with pytest.raises(StateUnreadable) as caught:
         await fresh.route(dry_run=True)
     assert caught.value.code == "UNAVAILABLE"
+
+
+async def test_holds_are_those_of_live_arms_and_the_layer_draws_among_some_of_them() -> None:
+    world = await open_world()
+    await world.services.admin.put_arm("pool", replace(MEDIUM, draining=True), etag="", dry_run=False)
+    served = await world.services.models.served("pool")
+
+    holds = served.holds(
+        make_query([1.0] + [0.0] * 5, prompt_tokens=100, most_prompt_tokens=200), HoldPolicy.WORST_CASE
+    )
+
+    assert holds.usd.tolist() == pytest.approx([200 * 10e-6 + 1000 * 40e-6, 200 * 0.1e-6 + 1000 * 0.4e-6])
+    scores = np.array([[0.5, 0.4999], [0.2, 0.9]])
+    assert holds.weigher((0, 1))(scores, scores) == pytest.approx(served.weigher()(scores, scores))
+    assert holds.weigher((1,))(scores[:, 1:], scores[:, 1:]).tolist() == [[1.0], [1.0]]
+
+
+async def test_the_baseline_has_its_share_only_among_arms_of_which_it_is_one() -> None:
+    world = await open_world(pool=make_pool(holdout_share=0.2, baseline_arm_id="small"))
+    served = await world.services.models.served("pool")
+    scores = np.array([[0.9, 0.1]])
+
+    assert served.weigher((0, 2))(scores, scores)[0, 1] == pytest.approx(0.2, abs=1e-3)
+    assert served.weigher((0, 1))(scores, scores)[0, 1] == pytest.approx(0.0, abs=1e-3)

@@ -87,6 +87,13 @@ async def test_the_expected_spend_at_the_price_is_the_pace() -> None:
     assert (shares * reservoir.costs_usd).sum(axis=1).mean() == pytest.approx(pace_usd, rel=0.01)
 
 
+async def test_an_arm_whose_hold_no_longer_fits_moves_no_price_but_on_trial_it_does() -> None:
+    calls = {"limit_nusd": 30 * 10**6, "expected_calls": 10}  # one hold of the dearest arm is 40 million
+    for shadow in (False, True):
+        world, _ = await watched_world(tenants=[replace(TIGHT, **calls, shadow=shadow)])
+        assert ((await world.route()).decision.price_per_usd > 0.0) == shadow
+
+
 async def test_a_budget_edit_is_priced_in_at_once() -> None:
     world, ledger = await watched_world()
     for index in range(40):

@@ -14,7 +14,8 @@ from bandit_router_sim.tune.past import Past, past_of
 from bandit_router_sim.tune.recorded import KEEP_ALL, decision_log_of, recorded_decisions
 from tests.unit.sim.compare.compare_logs import make_material
 
-LOGGED_USD = 1e-3
+LOGGED_USD = 2e-3
+"""So much that every arm can be had nearly to the end: without support, choices are not read."""
 
 
 @cache

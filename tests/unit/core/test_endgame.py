@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+
+from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing, Weigh
+from bandit_router.core.endgame import MOST_HASTE, price_to_the_end
+from bandit_router.core.explorations.igw import inverse_gap_weights
+from bandit_router.core.money import usd_to_nusd
+from bandit_router.core.regression import FloatArray
+from tests.builders import generator
+
+TAU = 10_000.0
+CALLS = 2_000
+LIMIT_USD = 1.2
+HOLDS_USD = (0.0002, 0.005, 0.16)
+"""Worst cases: of the cheapest arm, of one in the middle, and of the dearest, a seventh of the limit."""
+
+
+def weigh(scores: FloatArray, _deviations: FloatArray) -> FloatArray:
+    return inverse_gap_weights(scores, TAU)
+
+
+def weigher(_arms: tuple[int, ...]) -> Weigh:
+    return weigh
+
+
+def queries(seed: int, count: int) -> Reservoir:
+    """The dearest arm is worth .02 more than the middle one on the mean, which is worth .1 more than the cheapest."""
+    source = generator(seed)
+    rewards = np.array([0.8, 0.9, 0.92]) + np.array([0.0, 0.02, 0.03]) * source.normal(size=(count, 3))
+    costs = np.array([3e-5, 3e-4, 1e-2]) * source.uniform(0.5, 1.5, size=(count, 3))
+    return Reservoir(rewards, costs, rewards, np.zeros_like(rewards))
+
+
+def standing(
+    spent_usd: float = 0.0,
+    decisions: int = 0,
+    *,
+    limit_usd: float = LIMIT_USD,
+    holds_usd: tuple[float, ...] | None = HOLDS_USD,
+    pace_above_usd: float = float("inf"),
+) -> Standing:
+    return Standing(
+        limit_nusd=usd_to_nusd(limit_usd),
+        committed_nusd=usd_to_nusd(spent_usd),
+        decisions=decisions,
+        calls_left=float(CALLS - decisions),
+        snapshot_version=1,
+        reservoir=lambda: queries(0, 256),
+        weigh=weigh,
+        pace_above_usd=pace_above_usd,
+        holds=None if holds_usd is None else Holds(np.array(holds_usd), weigher),
+    )
+
+
+def window(*, plans: bool) -> tuple[float, float]:
+    """Share of the limit spent and mean reward of a window of CALLS calls; an arm is called only if its hold fits."""
+    calls, random = queries(1, CALLS), generator(2)
+    spent, earned, price = 0.0, 0.0, 0.0
+    for number in range(CALLS):
+        if number % 20 == 0:
+            price = price_to_the_end(standing(spent, number, holds_usd=HOLDS_USD if plans else None), hint=price)
+        scores = calls.rewards[number] - price * calls.costs_usd[number]
+        scores[np.array(HOLDS_USD) > LIMIT_USD - spent] = -np.inf
+        arm = random.choice(3, p=weigh(scores[None, :], scores[None, :])[0])
+        spent += calls.costs_usd[number, arm]
+        earned += calls.rewards[number, arm]
+    return spent / LIMIT_USD, earned / CALLS
+
+
+def test_a_window_with_a_large_hold_spends_its_money_without_earning_less() -> None:
+    used, reward = window(plans=True)
+    used_evenly, reward_evenly = window(plans=False)
+
+    assert used_evenly < 0.95
+    assert 0.97 <= used <= 1.0
+    assert reward > reward_evenly - 0.0005
+
+
+def test_small_holds_change_nothing() -> None:
+    small = tuple(hold / 100 for hold in HOLDS_USD)
+
+    assert price_to_the_end(standing(holds_usd=small), hint=0.0) == price_to_the_end(standing(holds_usd=None), hint=0.0)
+
+
+def test_an_arm_whose_hold_is_more_than_what_is_left_is_not_reckoned_with() -> None:
+    late = {"spent_usd": LIMIT_USD - 0.1, "decisions": CALLS - 200}
+
+    assert price_to_the_end(standing(**late, holds_usd=None), hint=0.0) > 0.0
+    assert price_to_the_end(standing(**late), hint=0.0) == 0.0
+
+
+def test_where_no_hold_fits_all_arms_are_reckoned_with() -> None:
+    none_fits = standing(holds_usd=(2.0, 2.0, 2.0))
+
+    assert price_to_the_end(none_fits, hint=0.0) == price_to_the_end(standing(holds_usd=None), hint=0.0)
+
+
+def test_nothing_is_planned_where_the_other_arms_can_spend_all_money() -> None:
+    tight = {"limit_usd": 0.4}
+
+    assert price_to_the_end(standing(**tight), hint=0.0) == price_to_the_end(
+        standing(**tight, holds_usd=None), hint=0.0
+    )
+
+
+def test_nothing_is_planned_where_the_other_arms_would_take_most_of_the_window_for_the_end() -> None:
+    only_the_cheapest = (0.0002, 0.16, 0.16)
+
+    found = price_to_the_end(standing(holds_usd=only_the_cheapest), hint=0.0)
+
+    assert found == price_to_the_end(standing(holds_usd=None), hint=0.0)
+
+
+def test_a_dear_arm_that_is_worth_its_money_is_not_hurried() -> None:
+    def reservoir() -> Reservoir:
+        found = queries(0, 256)
+        found.rewards[:, 2] += 0.08
+        return Reservoir(found.rewards, found.costs_usd, found.rewards, found.deviations)
+
+    def asked(holds: Holds | None) -> float:
+        rich = Standing(usd_to_nusd(8.0), 0, 0, float(CALLS), 1, reservoir, weigh, holds=holds)
+        return price_to_the_end(rich, hint=0.0)
+
+    assert asked(Holds(np.array([0.0002, 0.005, 1.0]), weigher)) == asked(None)
+
+
+def test_where_the_organisation_has_less_its_pace_holds() -> None:
+    pace_usd = 0.5 * LIMIT_USD / CALLS
+
+    found = price_to_the_end(standing(pace_above_usd=pace_usd), hint=0.0)
+
+    assert found == price_to_the_end(standing(pace_above_usd=pace_usd, holds_usd=None), hint=0.0)
+
+
+def test_the_planned_pace_is_never_more_than_the_most_haste() -> None:
+    late = {"spent_usd": LIMIT_USD - 0.17, "decisions": CALLS - 220}
+    hasty = standing(LIMIT_USD - 0.17, CALLS - 220, holds_usd=None)
+    bound = standing(pace_above_usd=MOST_HASTE * hasty.own_pace_usd, limit_usd=100.0, holds_usd=None)
+
+    found = price_to_the_end(standing(**late), hint=0.0)
+
+    assert found < price_to_the_end(hasty, hint=0.0)
+    assert found >= 0.999 * price_to_the_end(bound, hint=0.0)
