@@ -7,11 +7,14 @@ mean,
 
     r̄ = (Σwy − θ·Σwx) / Σw        se = σ / √Σw
 
-is by how much the arm's level lies above what is known of it, and the standard error of that. It counts only where
+is by how much the arm's rewards lie above what is known of it, and the standard error of that. It counts only where
 chance does not explain it (|r̄| > c·se): in stationary traffic nearly never, so following costs nothing there, while
-forgetting everything at one rate (D-LinUCB; Russac et al., 2019) always costs. An arm that is avoided because it has
-become worse gathers no new outcomes; its Σw dies away, chance explains more and more, and after about
-H·ln(Σw·(r̄/cσ)²) rewards of the pool it is believed in again and tried: that is how a recovery is found.
+forgetting everything at one rate (D-LinUCB; Russac et al., 2019) always costs. What was known of the queries that the
+arm is good at is then known of a model that is no longer there: what counts is Σwy / Σw, its level lately. An arm that
+is avoided because it has become worse gathers no new outcomes; its Σw dies away, chance explains more and more, and
+after about H·ln(Σw·(r̄/cσ)²) rewards of the pool it is believed in again and tried: that is how a recovery is found.
+
+A short H follows soon, since hardly any reward from before the change is left in the sums; it also tries again soon.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 
 from bandit_router.core.regression import FloatArray
 
-HORIZON_REWARDS = 100.0
+HORIZON_REWARDS = 40.0
 """H: after so many rewards of the pool an outcome counts e times less."""
 
 _NOTHING = 1e-12
@@ -42,13 +45,16 @@ class ArmRecency:
         """An independent copy."""
         return ArmRecency(self.x.copy(), self.weight, self.y)
 
-    def shift(self, mean: FloatArray, *, noise_sd: float, threshold: float) -> tuple[float, float]:
-        """By how much rewards lie above x·`mean` (d,) lately, and the standard error of that; (0, 0) if by chance."""
+    def changed(self, mean: FloatArray, *, noise_sd: float, threshold: float) -> tuple[float, float] | None:
+        """The arm's mean reward lately and its standard error; None if chance explains where that is.
+
+        `mean` (d,) is what is known of the arm: rewards are x·`mean`, give or take `noise_sd` each.
+        """
         if self.weight <= _NOTHING:
-            return 0.0, 0.0
+            return None
         residual = (self.y - float(mean @ self.x)) / self.weight
         error = noise_sd / math.sqrt(self.weight)
-        return (residual, error) if abs(residual) > threshold * error else (0.0, 0.0)
+        return (self.y / self.weight, error) if abs(residual) > threshold * error else None
 
 
 @dataclass(slots=True, eq=False)

@@ -90,20 +90,28 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     deviation = np.full(knowledge.state.dimension, parameters["deviation"] * (choices - 1))
     deviation[0] = parameters["bias"]
     found = _posteriors(knowledge, arm_ids, sums, common, deviation)
-    noise, served = _noise(sums, found.mean), len(knowledge.arm_ids)
+    residuals, served = _residuals(sums, found.mean), len(knowledge.arm_ids)
+    noise = float(_noise(residuals.sum(), sums.count.sum(), _NOISE_GUESS))
     mean, covariance = found.mean[:served], noise * found.covariance[:served]
-    _follow(knowledge, mean, covariance, noise=noise, threshold=parameters["shift"])
+    own = _noise(residuals, sums.count, noise)[:served]
+    _follow(knowledge, mean, covariance, noise_sd=np.sqrt(own), threshold=parameters["shift"])
     rewards = GaussianRewards(mean=mean, covariance=covariance, noise=np.full(served, noise))
     return Fitted(rewards, alpha=parameters["alpha"] * math.sqrt(math.log(choices)))
 
 
-def _follow(knowledge: Knowledge, mean: FloatArray, covariance: FloatArray, *, noise: float, threshold: float) -> None:
-    """Move the intercepts to where the arms' latest rewards are, where chance does not explain them (core.recent)."""
+def _follow(
+    knowledge: Knowledge, mean: FloatArray, covariance: FloatArray, *, noise_sd: FloatArray, threshold: float
+) -> None:
+    """Where chance does not explain an arm's latest rewards (core.recent), expect their level of it at every query.
+
+    `noise_sd` (K,): deviations of the arms' own rewards. What is uncertain of the slopes stays so.
+    """
     for index, arm_id in enumerate(knowledge.arm_ids):
         recent = knowledge.state.recency.arms.get(arm_id)
-        if recent is not None:
-            moved, error = recent.shift(mean[index], noise_sd=math.sqrt(noise), threshold=threshold)
-            mean[index, 0] += moved
+        found = recent and recent.changed(mean[index], noise_sd=float(noise_sd[index]), threshold=threshold)
+        if found:
+            mean[index] = 0.0
+            mean[index, 0], error = found
             covariance[index, 0, 0] += error * error
 
 
@@ -153,11 +161,15 @@ def _with_priors(
     return gram, moment
 
 
-def _noise(sums: Sums, mean: FloatArray) -> float:
-    """Residual variance of all arms together, shrunk to the guess."""
+def _residuals(sums: Sums, mean: FloatArray) -> FloatArray:
+    """Sums of squared residuals (K,)."""
     explained = 2.0 * np.einsum("kd,kd->k", mean, sums.moment) - np.einsum("ki,kij,kj->k", mean, sums.gram, mean)
-    residual = max(0.0, float(np.sum(sums.square - explained)))
-    return (residual + _NOISE_WEIGHT * _NOISE_GUESS) / (float(sums.count.sum()) + _NOISE_WEIGHT)
+    return np.asarray(sums.square - explained)
+
+
+def _noise(residual: FloatArray, count: FloatArray, guess: float) -> FloatArray:
+    """Variances of so many rewards with these sums of squared residuals, shrunk to the guess."""
+    return np.asarray((np.maximum(0.0, residual) + _NOISE_WEIGHT * guess) / (count + _NOISE_WEIGHT))
 
 
 HIERARCHICAL = Learner(defaults=DEFAULTS, check=_check, fit=_fit)

@@ -136,6 +136,40 @@ def test_a_prior_that_rewards_bear_out_is_believed() -> None:
     assert np.abs(with_prior[:, 1] - wanted).mean() < 0.3 * np.abs(without[:, 1] - wanted).mean()
 
 
+def drifting(level: float) -> tuple[PoolState, FloatArray]:
+    """An arm whose rewards followed the queries for 300 and have been at one level for 30; another that stays."""
+    random = generator(7)
+    rows, state = contexts(random, 330), PoolState(D)
+    for number, x in enumerate(rows):
+        usual = float(x @ [0.8, 0.3, 0.0, 0.0]) + 0.1 * float(random.normal())
+        rewards = {"a": usual if number < 300 else level, "b": 0.7 + 0.3 * float(random.normal())}
+        for arm_id, reward in rewards.items():
+            state.arms.setdefault(arm_id, ArmState.empty(D)).reward.add(x, reward)
+            state.recency.replace(arm_id, x, learned=2 * number, old=None, new=reward)
+    return state, rows
+
+
+def test_an_arm_that_has_changed_is_expected_to_be_at_its_latest_level_at_every_query() -> None:
+    state, rows = drifting(0.3)
+    found, _ = build_model(state, ["a", "b"], parse_learner("hierarchical")).fitted.rewards.predict(rows)
+    unmoved, _ = build_model(state, ["a", "b"], parse_learner("hierarchical:shift=1e9")).fitted.rewards.predict(rows)
+    assert np.ptp(found[:, 0]) == pytest.approx(0.0, abs=1e-9)
+    assert found[0, 0] < 0.45
+    np.testing.assert_array_equal(found[:, 1], unmoved[:, 1])
+
+
+def test_chance_is_measured_by_the_arms_own_rewards() -> None:
+    """What is far from chance for a steady arm is within it for one that varies, in the same pool."""
+    state, rows = drifting(0.8)
+    for number, x in enumerate(rows[:20]):
+        for arm_id in ("a", "b"):
+            state.recency.replace(arm_id, x, learned=660 + number, old=None, new=0.55)
+    found, _ = build_model(state, ["a", "b"], parse_learner("hierarchical")).fitted.rewards.predict(rows)
+    unmoved, _ = build_model(state, ["a", "b"], parse_learner("hierarchical:shift=1e9")).fitted.rewards.predict(rows)
+    assert np.abs(found[:, 0] - unmoved[:, 0]).mean() > 0.05
+    np.testing.assert_array_equal(found[:, 1], unmoved[:, 1])
+
+
 @pytest.mark.parametrize("spec", ["alpha=-1", "deviation=0", "bias=0", "common=0", "shift=0"])
 def test_parameters_without_sense_are_refused_by_name(spec: str) -> None:
     with pytest.raises(SpecError, match=spec.partition("=")[0]):
