@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from bandit_router.core.pool_prior import PoolPrior
-from bandit_router.core.preferences.scores import combined
+from bandit_router.core.preferences.scores import with_scores
 from bandit_router.core.prior import ArmPrior, Relative
 
 
@@ -36,7 +36,7 @@ def relative_prior(**changes: object) -> PoolPrior:
     """Of an arm known by battles, one by battles and scores, and one by scores."""
     arms = {
         "small": relative_arm(0.5),
-        "large": combined(relative_arm(0.9), arm_prior(0.8)),
+        "large": with_scores(relative_arm(0.9), 2.0 * np.eye(4) + 0.1, np.linspace(1.6, 2.2, 4)),
         "scored": arm_prior(0.7),
     }
     return pool_prior(**{"arms": arms, **changes})

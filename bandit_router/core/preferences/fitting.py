@@ -11,7 +11,7 @@ from bandit_router.core.context import build_context, expected_prompt_tokens
 from bandit_router.core.preferences.anchoring import anchored, fit_anchor
 from bandit_router.core.preferences.battles import BattleTable, accuracy, log_loss
 from bandit_router.core.preferences.bradley_terry import choose_ridge, fit_utilities
-from bandit_router.core.preferences.scores import ScoreTable, combined, scored
+from bandit_router.core.preferences.scores import ScoreTable, scored, with_scores
 from bandit_router.core.prior import ArmPrior
 from bandit_router.core.projection import Projection
 from bandit_router.core.regression import FloatArray
@@ -54,6 +54,9 @@ def contexts_of(
 def fit_arms(battles: Battlefield | None, scores: ScoreTable | None) -> Mapping[str, ArmPrior]:
     """Priors of all arms that fought or were scored; for those that did both, what the two say together.
 
+    Scores of arms that fought are taken as they are, not shrunk towards those of others: battles tell better how arms
+    differ, and shrinking would speak against it.
+
     The scores also give the battles their level and scale. They are thus used twice for such arms, the second time
     for d + 1 numbers that all arms share; how far to trust the result is decided online (`core.prior_strength`).
     """
@@ -63,7 +66,7 @@ def fit_arms(battles: Battlefield | None, scores: ScoreTable | None) -> Mapping[
     ridge = choose_ridge(battles.table, battles.contexts)
     utilities = fit_utilities(battles.table, battles.contexts, ridge=ridge)
     for arm_id, prior in anchored(utilities, fit_anchor(utilities, scores)).items():
-        found[arm_id] = combined(prior, found[arm_id]) if arm_id in found else prior
+        found[arm_id] = prior if scores is None else with_scores(prior, *scores.of(arm_id))
     return found
 
 

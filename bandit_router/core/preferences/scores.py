@@ -56,12 +56,12 @@ def scored(table: ScoreTable) -> dict[str, ArmPrior]:
     return {arm_id: _fit(prior, found) for arm_id, found in sums.items()}
 
 
-def combined(one: ArmPrior, other: ArmPrior) -> ArmPrior:
-    """What two independent sources say together: information adds. `other` is absolute."""
-    precision = one.precision + other.precision
-    information = one.precision @ one.mean + other.precision @ other.mean
-    mean = np.asarray(np.linalg.solve(precision, information), dtype=np.float64)
-    return ArmPrior(mean, precision, relative=one.relative)
+def with_scores(prior: ArmPrior, contexts: FloatArray, rewards: FloatArray) -> ArmPrior:
+    """What `prior` and the arm's own scored answers (m, d), (m,) say together: information adds."""
+    sums = _sums(contexts, rewards)
+    precision = prior.precision + sums.gram
+    mean = np.asarray(np.linalg.solve(precision, prior.precision @ prior.mean + sums.moment), dtype=np.float64)
+    return ArmPrior(mean, precision, relative=prior.relative)
 
 
 def _fit(prior: GaussianPrior, sums: RegressionSums) -> ArmPrior:

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from bandit_router.adapters.encoding.factory import make_encoder
 from bandit_router.app.cli.root import app
 from bandit_router.app.prior_files import UnreadablePriorFile, read_battles, read_scores
+from bandit_router.core.preferences.fitting import contexts_of
 from bandit_router.core.prior_codec import decode_prior
+from bandit_router.core.projection import identity_projection
 
 TOPICS = ("integral of the function", "poem about the sea", "recipe for a soup", "bug in this python program")
 
@@ -53,7 +56,10 @@ def test_a_prior_fitted_by_the_command_knows_who_is_good(tmp_path: Path, method:
     assert (prior.projection is not None) == (method == "pilot")
     assert set(prior.arms) == {"chatty", "terse", "weak"}
     assert prior.arms["weak"].mean[0] < min(prior.arms["terse"].mean[0], prior.arms["chatty"].mean[0])
-    assert prior.arms["chatty"].mean[0] == pytest.approx(0.62, abs=0.1)
+    prompts = [row["prompt"] for row in score_rows()]
+    embeddings = make_encoder("static").encode(prompts)
+    contexts = contexts_of(prompts, embeddings, prior.projection or identity_projection(embeddings.shape[1], 8))
+    assert (contexts @ prior.arms["chatty"].mean).mean() == pytest.approx(0.62, abs=0.05)
     assert prior.provenance["files"] == "b.jsonl, s.jsonl"
     assert json.loads(result.stdout)["provenance"] == prior.provenance
 

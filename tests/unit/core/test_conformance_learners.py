@@ -16,7 +16,7 @@ from bandit_router.core.model import PoolModel, Predictions, build_model
 from bandit_router.core.outcomes import Bill, Billing, Outcome
 from bandit_router.core.pool_codec import decode_pool_state, encode_pool_state
 from bandit_router.core.pool_state import PoolState, learn
-from bandit_router.core.preferences.scores import combined
+from bandit_router.core.preferences.scores import with_scores
 from bandit_router.core.prior import ArmPrior, Relative
 from tests.builders import generator, make_decision, make_outcome, make_quote
 
@@ -42,7 +42,7 @@ DIMENSION = 5
 PRIORS = {"a": ArmPrior(np.array([0.6, 0.1, 0.0, 0.0, -0.1]), 4.0 * np.eye(DIMENSION))}
 _BATTLES = Relative(np.array([0.7, 0.0, 0.1, 0.0, 0.1]), 60.0 * np.eye(DIMENSION), 0.4 * np.eye(DIMENSION) + 0.1)
 RELATIVE = {
-    "a": combined(_BATTLES.alone(), PRIORS["a"]),
+    "a": with_scores(_BATTLES.alone(), 2.0 * np.eye(DIMENSION), np.array([1.2, 0.2, 0.0, 0.0, -0.2])),
     "b": replace(_BATTLES, mean=np.array([0.5, 0.1, 0.0, 0.0, 0.2])).alone(),
     "c": PRIORS["a"],
 }

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bandit_router.core.preferences.scores import combined
+from bandit_router.core.preferences.scores import with_scores
 from bandit_router.core.prior import ArmPrior, Relative
 from tests.builders_of_priors import arm_prior, relative_arm
 
@@ -42,11 +42,12 @@ def test_what_is_known_of_an_arm_alone_is_as_uncertain_as_both_errors_together()
 
 
 def test_scores_of_an_arm_that_fought_stay_apart_from_its_battles() -> None:
-    battles, scores = relative_arm(0.9), arm_prior(0.6)
-    both = combined(battles, scores)
+    battles, scores, contexts = relative_arm(0.9), arm_prior(0.6), 2.0 * np.eye(4) + 0.1
+    rewards = np.array([0.4, 0.5, 0.9, 0.6])
+    both = with_scores(battles, contexts, rewards)
     assert both.relative is battles.relative
-    np.testing.assert_allclose(both.absolute[0], scores.precision, atol=1e-12)
-    np.testing.assert_allclose(both.absolute[1], scores.precision @ scores.mean, atol=1e-12)
+    np.testing.assert_allclose(both.absolute[0], contexts.T @ contexts, atol=1e-12)
+    np.testing.assert_allclose(both.absolute[1], rewards @ contexts, atol=1e-12)
     np.testing.assert_allclose(scores.absolute[0], scores.precision)
 
 

@@ -32,9 +32,10 @@ def test_what_battles_tell_stays_relative_and_what_scores_tell_absolute() -> Non
     contexts = draw_contexts(random, 100, 2)
     battles = Battlefield(draw_battles(random, np.zeros((2, 2)), contexts), contexts)
     scores = ScoreTable(("b", "z"), contexts, random.random((100, 2)))
-    both, alone = fit_arms(battles, scores), fit_arms(None, scores)
+    both = fit_arms(battles, scores)
     assert [both[arm_id].relative is not None for arm_id in ("a", "b", "z")] == [True, True, False]
-    np.testing.assert_allclose(both["b"].absolute[0], alone["b"].precision, rtol=1e-9, atol=1e-9)
+    for found, told in zip(both["b"].absolute, (contexts.T @ contexts, scores.rewards[:, 0] @ contexts), strict=True):
+        np.testing.assert_allclose(found, told, rtol=1e-9, atol=1e-9)
     assert np.abs(both["a"].absolute[0]).max() < 1e-9
 
 

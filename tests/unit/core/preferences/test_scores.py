@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bandit_router.core.preferences.scores import ScoreTable, combined, scored
+from bandit_router.core.preferences.scores import ScoreTable, scored, with_scores
+from bandit_router.core.prior import Relative
 from tests.unit.core.preferences.preference_worlds import draw_contexts, random_of
 
 
@@ -24,11 +25,15 @@ def test_arms_without_a_score_get_no_prior_from_scores() -> None:
     assert scored(ScoreTable(("a",), np.ones((1, 2)), np.full((1, 1), np.nan))) == {}
 
 
-def test_information_of_two_sources_adds() -> None:
+def test_scored_answers_count_as_outcomes_of_their_arm_and_leave_what_is_relative_alone() -> None:
     random = random_of(5)
     contexts = draw_contexts(random, 40, 2)
-    rewards = random.random((40, 1))
-    prior = scored(ScoreTable(("a",), contexts, rewards))["a"]
-    both = combined(prior, prior)
-    assert both.mean == pytest.approx(prior.mean)
-    assert both.precision == pytest.approx(2 * prior.precision)
+    rewards = random.random(40)
+    alone = Relative(np.array([0.5, 0.1]), 4.0 * np.eye(2), np.eye(2)).alone()
+    both = with_scores(alone, contexts, rewards)
+    assert both.relative is alone.relative
+    assert both.precision == pytest.approx(alone.precision + contexts.T @ contexts)
+    assert both.precision @ both.mean == pytest.approx(alone.precision @ alone.mean + rewards @ contexts)
+    same = with_scores(alone, contexts[:0], rewards[:0])
+    assert same.mean == pytest.approx(alone.mean)
+    assert same.precision == pytest.approx(alone.precision)
