@@ -18,8 +18,8 @@ outcomes and errors are chosen among K: D has `deviation`·(K − 1) there, and 
 `alpha`·√(ln K) standard deviations of the posterior, the growth of the largest of K errors; the noise is estimated from
 all arms' residuals. The defaults are measured (docs/decisions/0028-hierarchical-rewards.md).
 
-An imported prior counts as outcomes already seen: ν times its precision joins G_a. A prior that keeps apart how arms
-differ and what they have in common is taken in as that (`core.learners.relative`).
+An imported prior counts as outcomes already seen: ν times its precision joins G_a. What battles say of how arms differ
+moves the arms from where they are expected, as far as rewards bear it out (`core.learners.relative`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from bandit_router.core.learners.relative import (
     PriorSums,
     Shrinkage,
     Sums,
+    keeping_to_pattern,
     relative_posteriors,
     relative_strengths,
 )
@@ -90,7 +91,7 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     deviation = np.full(knowledge.state.dimension, parameters["deviation"] * (choices - 1))
     deviation[0] = parameters["bias"]
     found = _posteriors(knowledge, arm_ids, sums, common, deviation)
-    residuals, served = _residuals(sums, found.mean), len(knowledge.arm_ids)
+    residuals, served = sums.residuals(found.mean), len(knowledge.arm_ids)
     noise = float(_noise(residuals.sum(), sums.count.sum(), _NOISE_GUESS))
     mean, covariance = found.mean[:served], noise * found.covariance[:served]
     own = _noise(residuals, sums.count, noise)[:served]
@@ -130,16 +131,15 @@ def _posteriors(
     knowledge: Knowledge, arm_ids: Sequence[str], sums: Sums, common: GaussianPrior, deviation: FloatArray
 ) -> ArmPosteriors:
     """Posteriors after outcomes and imported priors."""
-    relative = next((prior.relative for prior in knowledge.priors.values() if prior.relative is not None), None)
-    if relative is None:
+    if all(prior.relative is None for prior in knowledge.priors.values()):
         gram, moment = _with_priors(knowledge, arm_ids, sums, common, deviation)
         return arm_posteriors(gram, moment, common=common, deviation=deviation)
-    shrinkage = Shrinkage(common, deviation, relative.shared)
+    shrinkage = Shrinkage(common, deviation)
     priors = PriorSums.of(knowledge.priors, arm_ids, knowledge.state.dimension)
-    strengths = relative_strengths(
-        sums, priors, shrinkage, noise_guess=_NOISE_GUESS, noise_weight=_NOISE_WEIGHT, shared=SHARED
-    )
-    return relative_posteriors(sums, priors, strengths, shrinkage)
+    noise = {"noise_guess": _NOISE_GUESS, "noise_weight": _NOISE_WEIGHT}
+    strengths = relative_strengths(sums, priors, shrinkage, shared=SHARED, **noise)
+    kept = keeping_to_pattern(sums, priors, strengths, shrinkage, **noise)
+    return relative_posteriors(sums, kept, strengths, shrinkage)
 
 
 def _with_priors(
@@ -159,12 +159,6 @@ def _with_priors(
             gram[index] += prior.precision
             moment[index] += prior.precision @ prior.mean
     return gram, moment
-
-
-def _residuals(sums: Sums, mean: FloatArray) -> FloatArray:
-    """Sums of squared residuals (K,)."""
-    explained = 2.0 * np.einsum("kd,kd->k", mean, sums.moment) - np.einsum("ki,kij,kj->k", mean, sums.gram, mean)
-    return np.asarray(sums.square - explained)
 
 
 def _noise(residual: FloatArray, count: FloatArray, guess: float) -> FloatArray:
