@@ -4,13 +4,14 @@ An arm can be called only while its hold is free. Where a hold is large beside t
 of that arm's reach: with a worst case of 0.16 USD and a limit of 1.2 USD, the last seventh. At an even pace it is then
 spent on the arms of smaller holds, and what these do not need is left over.
 
-Let H be the largest hold, q and c the mean reward and cost of calls of the other arms when money has no price. Then
-the last ρH of the money M pay for ρH/c of the n calls left, and each of those before may cost
+Let H be the largest hold, d what a call of its arm costs, q and c the mean reward and cost of calls of the other arms
+when money has no price. The end begins after a call with about H − d left, which pays for (H − d)/c of the n calls
+left. Each of those before may then cost
 
-    (M − H) / (n − ρH/c)
+    (M − H) / (n − (H − d)/c)
 
-which is more than M/n where c < M/n. It is right to plan so where a call's reward, less what its cost is worth, is no
-more than what the others earn without a price,
+of the money M left, which is more than M/n where c < M/n. It is right to plan so where a call's reward, less what its
+cost is worth, is no more than what the others earn without a price,
 
     V(b) − λb < q + ε        V: reward that the pace b buys, λ: its price
 
@@ -28,14 +29,17 @@ from bandit_router.core.budget_policies.protocol import Reservoir, Standing, Wei
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import solve_price
 
-LARGE = 0.005
-"""A largest hold of less than this share of the money left is none to plan for."""
+LEAST_QUERIES = 64
+"""With fewer recent queries than these, what calls cost and earn is not known well enough."""
 
 SMALLER = 0.5
 """Arms whose holds are less than this share of the largest one are the others."""
 
-PLANNED = 0.9
-"""ρ: the end begins after a call, so with less than H."""
+LEAST_WASTE = 0.02
+"""Less than this share of the limit left over at an even pace is none to plan for."""
+
+YIELDING = 0.5
+"""One of the others must cost no more than this share of c: it takes over where the end falls short of money."""
 
 LONGEST_END = 0.45
 """Where the others would need more than this share of the window's calls to spend H, there is no planning for it."""
@@ -71,6 +75,11 @@ class _Choices:
         rewards, costs = self.reservoir.expected_rewards, self.reservoir.costs_usd
         return float(np.vdot(shares, rewards)) / len(shares), float(np.vdot(shares, costs)) / len(shares)
 
+    def net_reward(self, price: float) -> float:
+        """Mean reward of a call at this price, less what its cost is worth."""
+        reward, cost_usd = self.means(price)
+        return reward - price * cost_usd
+
     def _shares(self, scores: FloatArray) -> FloatArray:
         return self.weigh(scores, self.reservoir.deviations)
 
@@ -88,23 +97,44 @@ def price_to_the_end(standing: Standing, *, hint: float) -> float:
     price = choices.price_at(standing.pace_usd, hint=hint)
     if price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
         return price
-    largest_usd = float(holds.usd[list(within)].max())
-    others = tuple(arm for arm in within if holds.usd[arm] < SMALLER * largest_usd)
-    if not others or largest_usd < LARGE * standing.left_usd:
+    end = _end_of(standing, reservoir, within)
+    if end is None or choices.net_reward(price) >= end.reward + ENOUGH:
         return price
-    at_the_end = _Choices.among(standing, reservoir, others).means(0.0)
-    pace_usd = _planned_pace(standing, largest_usd, at_the_end[1])
-    reward, cost_usd = choices.means(price)
-    if pace_usd <= standing.pace_usd or reward - price * cost_usd >= at_the_end[0] + ENOUGH:
-        return price
-    return choices.price_at(pace_usd, hint=price)
+    return choices.price_at(max(standing.pace_usd, _planned_pace(standing, end)), hint=price)
 
 
-def _planned_pace(standing: Standing, hold_usd: float, end_cost_usd: float) -> float:
-    """What calls may cost until a hold of `hold_usd` no longer fits, if those after it cost `end_cost_usd`."""
-    even_usd, end_usd = standing.own_pace_usd, PLANNED * hold_usd
-    if end_cost_usd >= even_usd or hold_usd > LONGEST_END * standing.calls * end_cost_usd:
-        return even_usd
-    calls = standing.calls_left - end_usd / end_cost_usd
-    most_usd = MOST_HASTE * even_usd
-    return most_usd if calls <= 0.0 else min(most_usd, (standing.left_usd - hold_usd) / calls)
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The end that a largest hold makes, all in USD but `reward`.
+
+    `hold_usd`: H; `money_usd`: H − d; `cost_usd` and `reward`: c and q, of a call of the other arms.
+    """
+
+    hold_usd: float
+    money_usd: float
+    cost_usd: float
+    reward: float
+
+
+def _end_of(standing: Standing, reservoir: Reservoir, within: tuple[int, ...]) -> _End | None:
+    """The end to plan for, with the arms at positions `within`; None where there is none."""
+    assert standing.holds is not None
+    holds_usd, costs_usd = standing.holds.usd, reservoir.costs_usd.mean(axis=0)
+    hold_usd = float(holds_usd[list(within)].max())
+    others = tuple(arm for arm in within if holds_usd[arm] < SMALLER * hold_usd)
+    if not others or len(reservoir.costs_usd) < LEAST_QUERIES:
+        return None
+    reward, cost_usd = _Choices.among(standing, reservoir, others).means(0.0)
+    money_usd = hold_usd - float(max(costs_usd[arm] for arm in within if arm not in others))
+    waste_usd = money_usd * (1.0 - cost_usd / standing.own_pace_usd)
+    if waste_usd < LEAST_WASTE * standing.limit_usd or hold_usd > LONGEST_END * standing.calls * cost_usd:
+        return None
+    if min(costs_usd[arm] for arm in others) > YIELDING * cost_usd:
+        return None
+    return _End(hold_usd, money_usd, cost_usd, reward)
+
+
+def _planned_pace(standing: Standing, end: _End) -> float:
+    """What calls may cost, in USD, until the end begins."""
+    calls, most_usd = standing.calls_left - end.money_usd / end.cost_usd, MOST_HASTE * standing.own_pace_usd
+    return most_usd if calls <= 0.0 else min(most_usd, (standing.left_usd - end.hold_usd) / calls)

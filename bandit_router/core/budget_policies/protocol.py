@@ -95,6 +95,11 @@ class Standing:
         return self.decisions + self.calls_left
 
     @property
+    def limit_usd(self) -> float:
+        """Money of the whole window."""
+        return nusd_to_usd(self.limit_nusd)
+
+    @property
     def left_usd(self) -> float:
         """Money left in the window."""
         return nusd_to_usd(max(0, self.limit_nusd - self.committed_nusd))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing, Weigh
-from bandit_router.core.endgame import MOST_HASTE, price_to_the_end
+from bandit_router.core.endgame import LEAST_QUERIES, price_to_the_end
 from bandit_router.core.explorations.igw import inverse_gap_weights
 from bandit_router.core.money import usd_to_nusd
 from bandit_router.core.regression import FloatArray
@@ -39,6 +39,7 @@ def standing(
     limit_usd: float = LIMIT_USD,
     holds_usd: tuple[float, ...] | None = HOLDS_USD,
     pace_above_usd: float = float("inf"),
+    seen: int = 256,
 ) -> Standing:
     return Standing(
         limit_nusd=usd_to_nusd(limit_usd),
@@ -46,7 +47,7 @@ def standing(
         decisions=decisions,
         calls_left=float(CALLS - decisions),
         snapshot_version=1,
-        reservoir=lambda: queries(0, 256),
+        reservoir=lambda: queries(0, seen),
         weigh=weigh,
         pace_above_usd=pace_above_usd,
         holds=None if holds_usd is None else Holds(np.array(holds_usd), weigher),
@@ -105,11 +106,40 @@ def test_nothing_is_planned_where_the_other_arms_can_spend_all_money() -> None:
 
 
 def test_nothing_is_planned_where_the_other_arms_would_take_most_of_the_window_for_the_end() -> None:
-    only_the_cheapest = (0.0002, 0.16, 0.16)
+    rich, holds_usd = 3.0, (0.0002, 0.005, 0.5)
 
-    found = price_to_the_end(standing(holds_usd=only_the_cheapest), hint=0.0)
+    found = price_to_the_end(standing(limit_usd=rich, holds_usd=holds_usd), hint=0.0)
 
-    assert found == price_to_the_end(standing(holds_usd=None), hint=0.0)
+    assert found == price_to_the_end(standing(limit_usd=rich, holds_usd=None), hint=0.0)
+
+
+def test_nothing_is_planned_before_enough_queries_have_been_seen() -> None:
+    few = LEAST_QUERIES - 1
+
+    assert price_to_the_end(standing(seen=few), hint=0.0) == price_to_the_end(
+        standing(seen=few, holds_usd=None), hint=0.0
+    )
+    assert price_to_the_end(standing(), hint=0.0) < price_to_the_end(standing(holds_usd=None), hint=0.0)
+
+
+def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() -> None:
+    def asked(holds_usd: tuple[float, float] | None) -> float:
+        def reservoir() -> Reservoir:
+            return queries(0, 256).of_arms((1, 2))
+
+        two = Standing(
+            usd_to_nusd(LIMIT_USD),
+            0,
+            0,
+            float(CALLS),
+            1,
+            reservoir,
+            weigh,
+            holds=None if holds_usd is None else Holds(np.array(holds_usd), weigher),
+        )
+        return price_to_the_end(two, hint=0.0)
+
+    assert asked((0.005, 0.16)) == asked(None)
 
 
 def test_a_dear_arm_that_is_worth_its_money_is_not_hurried() -> None:
@@ -119,10 +149,10 @@ def test_a_dear_arm_that_is_worth_its_money_is_not_hurried() -> None:
         return Reservoir(found.rewards, found.costs_usd, found.rewards, found.deviations)
 
     def asked(holds: Holds | None) -> float:
-        rich = Standing(usd_to_nusd(8.0), 0, 0, float(CALLS), 1, reservoir, weigh, holds=holds)
+        rich = Standing(usd_to_nusd(12.0), 0, 0, float(CALLS), 1, reservoir, weigh, holds=holds)
         return price_to_the_end(rich, hint=0.0)
 
-    assert asked(Holds(np.array([0.0002, 0.005, 1.0]), weigher)) == asked(None)
+    assert asked(Holds(np.array([0.0002, 0.005, 0.26]), weigher)) == asked(None)
 
 
 def test_where_the_organisation_has_less_its_pace_holds() -> None:
@@ -133,10 +163,10 @@ def test_where_the_organisation_has_less_its_pace_holds() -> None:
     assert found == price_to_the_end(standing(pace_above_usd=pace_usd, holds_usd=None), hint=0.0)
 
 
-def test_the_planned_pace_is_never_more_than_the_most_haste() -> None:
+def test_the_planned_pace_is_never_more_than_half_as_much_again_as_the_even_one() -> None:
     late = {"spent_usd": LIMIT_USD - 0.17, "decisions": CALLS - 220}
     hasty = standing(LIMIT_USD - 0.17, CALLS - 220, holds_usd=None)
-    bound = standing(pace_above_usd=MOST_HASTE * hasty.own_pace_usd, limit_usd=100.0, holds_usd=None)
+    bound = standing(pace_above_usd=1.5 * hasty.own_pace_usd, limit_usd=100.0, holds_usd=None)
 
     found = price_to_the_end(standing(**late), hint=0.0)
 
