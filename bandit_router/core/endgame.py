@@ -100,7 +100,8 @@ def price_to_the_end(standing: Standing, *, hint: float) -> float:
     end = _end_of(standing, reservoir, within)
     if end is None or choices.net_reward(price) >= end.reward + ENOUGH:
         return price
-    return choices.price_at(max(standing.pace_usd, _planned_pace(standing, end)), hint=price)
+    pace_usd = min(standing.pace_above_usd, max(standing.own_pace_usd, _planned_pace(standing, end)))
+    return choices.price_at(pace_usd, hint=price)
 
 
 @dataclass(frozen=True, slots=True)

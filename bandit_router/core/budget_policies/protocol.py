@@ -102,12 +102,12 @@ class Standing:
     @property
     def left_usd(self) -> float:
         """Money left in the window."""
-        return nusd_to_usd(max(0, self.limit_nusd - self.committed_nusd))
+        return left_of(self.limit_nusd, self.committed_nusd)
 
     @property
     def own_pace_usd(self) -> float:
         """Money left per call that is left."""
-        return self.left_usd / self.calls_left
+        return pace_of(self.limit_nusd, self.committed_nusd, calls_left=self.calls_left)
 
     @property
     def pace_usd(self) -> float:
@@ -115,9 +115,14 @@ class Standing:
         return min(self.own_pace_usd, self.pace_above_usd)
 
 
+def left_of(limit_nusd: int, committed_nusd: int) -> float:
+    """Money left in a window, in USD."""
+    return nusd_to_usd(max(0, limit_nusd - committed_nusd))
+
+
 def pace_of(limit_nusd: int, committed_nusd: int, *, calls_left: float) -> float:
     """Money left in a window, in USD, per call that is left of it."""
-    return nusd_to_usd(max(0, limit_nusd - committed_nusd)) / calls_left
+    return left_of(limit_nusd, committed_nusd) / calls_left
 
 
 class Charge(Protocol):

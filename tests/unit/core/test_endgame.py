@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing, Weigh
 from bandit_router.core.endgame import LEAST_QUERIES, price_to_the_end
@@ -142,17 +145,55 @@ def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() ->
     assert asked((0.005, 0.16)) == asked(None)
 
 
-def test_a_dear_arm_that_is_worth_its_money_is_not_hurried() -> None:
-    def reservoir() -> Reservoir:
-        found = queries(0, 256)
-        found.rewards[:, 2] += 0.08
-        return Reservoir(found.rewards, found.costs_usd, found.rewards, found.deviations)
+def asked_of(reservoir: Reservoir, **changes: object) -> tuple[float, float]:
+    """The price over these queries, and that at an even pace."""
+    found, even = standing(**changes), standing(**{**changes, "holds_usd": None})
+    return tuple(price_to_the_end(replace(asked, reservoir=lambda: reservoir), hint=0.0) for asked in (found, even))
 
-    def asked(holds: Holds | None) -> float:
-        rich = Standing(usd_to_nusd(12.0), 0, 0, float(CALLS), 1, reservoir, weigh, holds=holds)
-        return price_to_the_end(rich, hint=0.0)
 
-    assert asked(Holds(np.array([0.0002, 0.005, 0.26]), weigher)) == asked(None)
+def test_calls_that_earn_more_than_those_at_the_end_are_not_hurried() -> None:
+    """Net of what their cost is worth: by .0006 with the smaller limit, by .006 with the larger one."""
+    even_paced = {}
+    for limit_usd in (3.0, 6.0):
+        price, even = asked_of(queries(0, 256), limit_usd=limit_usd, holds_usd=(0.0002, 0.005, 0.2))
+        even_paced[limit_usd] = price == even
+    assert even_paced == {3.0: False, 6.0: True}
+
+
+def test_the_money_but_the_largest_hold_is_spread_over_the_calls_before_the_end() -> None:
+    drawn = []
+
+    def among(arms: tuple[int, ...]) -> Weigh:
+        drawn.append(arms)
+        return weigh
+
+    found, seen = standing(), queries(0, 256)
+    price = price_to_the_end(replace(found, holds=Holds(np.array(HOLDS_USD), among)), hint=0.0)
+
+    others = seen.of_arms((0, 1))
+    cost_usd = float((weigh(others.rewards, others.deviations) * others.costs_usd).sum(axis=1).mean())
+    calls = CALLS - (HOLDS_USD[2] - seen.costs_usd[:, 2].mean()) / cost_usd
+    pace_usd = (LIMIT_USD - HOLDS_USD[2]) / calls
+    assert price == pytest.approx(
+        price_to_the_end(standing(limit_usd=pace_usd * CALLS, holds_usd=None), hint=0.0), rel=2e-3
+    )
+    assert drawn == [(0, 1)]
+
+
+def test_an_arm_whose_hold_is_nearly_the_largest_is_none_of_those_that_the_end_is_left_to() -> None:
+    price, even = asked_of(queries(0, 256), holds_usd=(0.0002, 0.1, 0.16))
+
+    assert price == even
+
+
+def test_the_planned_pace_is_never_less_than_the_even_one() -> None:
+    """With little more left than a hold, of which a call takes a good part."""
+    found = queries(0, 256)
+    found.costs_usd[:, 2] *= 10.0
+
+    price, even = asked_of(found, spent_usd=LIMIT_USD - 0.161, decisions=CALLS - 280)
+
+    assert price == even
 
 
 def test_where_the_organisation_has_less_its_pace_holds() -> None:
@@ -161,6 +202,15 @@ def test_where_the_organisation_has_less_its_pace_holds() -> None:
     found = price_to_the_end(standing(pace_above_usd=pace_usd), hint=0.0)
 
     assert found == price_to_the_end(standing(pace_above_usd=pace_usd, holds_usd=None), hint=0.0)
+
+
+def test_no_planned_pace_is_more_than_what_the_organisation_has() -> None:
+    pace_usd = 1.05 * LIMIT_USD / CALLS
+    bound = standing(pace_above_usd=pace_usd, limit_usd=100.0, holds_usd=None)
+
+    found = price_to_the_end(standing(pace_above_usd=pace_usd), hint=0.0)
+
+    assert found == price_to_the_end(bound, hint=0.0) > price_to_the_end(standing(), hint=0.0)
 
 
 def test_the_planned_pace_is_never_more_than_half_as_much_again_as_the_even_one() -> None:
