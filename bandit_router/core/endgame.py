@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.budget_policies.protocol import Reservoir, Standing, Weigh
+from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing, Weigh
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.replan import solve_price
 
@@ -59,11 +59,9 @@ class _Choices:
     weigh: Weigh
 
     @classmethod
-    def among(cls, standing: Standing, reservoir: Reservoir, arms: tuple[int, ...]) -> _Choices:
+    def among(cls, arms: tuple[int, ...], reservoir: Reservoir, holds: Holds) -> _Choices:
         """Those of the arms at these positions alone."""
-        if standing.holds is None or len(arms) == reservoir.costs_usd.shape[1]:
-            return cls(reservoir, standing.weigh)
-        return cls(reservoir.of_arms(arms), standing.holds.weigher(arms))
+        return cls(reservoir.of_arms(arms), holds.weigher(arms))
 
     def price_at(self, pace_usd: float, *, hint: float) -> float:
         """The price at which calls cost `pace_usd`."""
@@ -89,15 +87,18 @@ def price_to_the_end(standing: Standing, *, hint: float) -> float:
 
     Arms whose hold is more than all money left are not reckoned with. `hint` as in `solve_price`.
     """
-    reservoir, holds = standing.reservoir(), standing.holds
-    if holds is None:
-        return _Choices(reservoir, standing.weigh).price_at(standing.pace_usd, hint=hint)
+    reservoir = standing.reservoir()
+    choices = _Choices(reservoir, standing.weigh)
+    if standing.holds is None:
+        return choices.price_at(standing.pace_usd, hint=hint)
+    holds = standing.holds()
     within = tuple(np.flatnonzero(holds.usd <= standing.left_usd).tolist())
-    choices = _Choices.among(standing, reservoir, within or tuple(range(len(holds.usd))))
+    if 0 < len(within) < len(holds.usd):
+        choices = _Choices.among(within, reservoir, holds)
     price = choices.price_at(standing.pace_usd, hint=hint)
     if price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
         return price
-    end = _end_of(standing, reservoir, within)
+    end = _end_of(standing, reservoir, holds, within)
     if end is None or choices.net_reward(price) >= end.reward + ENOUGH:
         return price
     pace_usd = min(standing.pace_above_usd, max(standing.own_pace_usd, _planned_pace(standing, end)))
@@ -117,15 +118,14 @@ class _End:
     reward: float
 
 
-def _end_of(standing: Standing, reservoir: Reservoir, within: tuple[int, ...]) -> _End | None:
+def _end_of(standing: Standing, reservoir: Reservoir, holds: Holds, within: tuple[int, ...]) -> _End | None:
     """The end to plan for, with the arms at positions `within`; None where there is none."""
-    assert standing.holds is not None
-    holds_usd, costs_usd = standing.holds.usd, reservoir.costs_usd.mean(axis=0)
+    holds_usd, costs_usd = holds.usd, reservoir.costs_usd.mean(axis=0)
     hold_usd = float(holds_usd[list(within)].max())
     others = tuple(arm for arm in within if holds_usd[arm] < SMALLER * hold_usd)
     if not others or len(reservoir.costs_usd) < LEAST_QUERIES:
         return None
-    reward, cost_usd = _Choices.among(standing, reservoir, others).means(0.0)
+    reward, cost_usd = _Choices.among(others, reservoir, holds).means(0.0)
     money_usd = hold_usd - float(max(costs_usd[arm] for arm in within if arm not in others))
     waste_usd = money_usd * (1.0 - cost_usd / standing.own_pace_usd)
     if waste_usd < LEAST_WASTE * standing.limit_usd or hold_usd > LONGEST_END * standing.calls * cost_usd:

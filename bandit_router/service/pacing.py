@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bandit_router.core.budget_policies.horizon import calls_left
 from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing, pace_of
@@ -151,7 +152,7 @@ class Pacer:
             snapshot_version=served.model.version,
             reservoir=reservoir,
             weigh=served.weigher(),
-            holds=None if shadow else served.holds(query, tenant.hold_policy),
+            holds=None if shadow else partial(served.holds, query, tenant.hold_policy),
         )
 
 

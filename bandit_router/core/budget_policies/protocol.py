@@ -74,9 +74,9 @@ class Holds:
 class Standing:
     """How a tenant window stands when its price is solved.
 
-    `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called.
-    `pace_above_usd`: the pace of what the tenant's organisation has left; no bound without one. `holds`: None where
-    none is refused.
+    `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called,
+    `holds` at what calls must have free; None where none is refused. `pace_above_usd`: the pace of what the tenant's
+    organisation has left; no bound without one.
     """
 
     limit_nusd: int
@@ -87,7 +87,7 @@ class Standing:
     reservoir: Callable[[], Reservoir]
     weigh: Weigh
     pace_above_usd: float = math.inf
-    holds: Holds | None = None
+    holds: Callable[[], Holds] | None = None
 
     @property
     def calls(self) -> float:

@@ -53,7 +53,7 @@ def standing(
         reservoir=lambda: queries(0, seen),
         weigh=weigh,
         pace_above_usd=pace_above_usd,
-        holds=None if holds_usd is None else Holds(np.array(holds_usd), weigher),
+        holds=None if holds_usd is None else lambda: Holds(np.array(holds_usd), weigher),
     )
 
 
@@ -138,7 +138,7 @@ def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() ->
             1,
             reservoir,
             weigh,
-            holds=None if holds_usd is None else Holds(np.array(holds_usd), weigher),
+            holds=None if holds_usd is None else lambda: Holds(np.array(holds_usd), weigher),
         )
         return price_to_the_end(two, hint=0.0)
 
@@ -168,7 +168,7 @@ def test_the_money_but_the_largest_hold_is_spread_over_the_calls_before_the_end(
         return weigh
 
     found, seen = standing(), queries(0, 256)
-    price = price_to_the_end(replace(found, holds=Holds(np.array(HOLDS_USD), among)), hint=0.0)
+    price = price_to_the_end(replace(found, holds=lambda: Holds(np.array(HOLDS_USD), among)), hint=0.0)
 
     others = seen.of_arms((0, 1))
     cost_usd = float((weigh(others.rewards, others.deviations) * others.costs_usd).sum(axis=1).mean())

@@ -158,6 +158,18 @@ def test_an_arm_that_has_changed_is_expected_to_be_at_its_latest_level_at_every_
     np.testing.assert_array_equal(found[:, 1], unmoved[:, 1])
 
 
+def test_the_latest_level_is_as_uncertain_as_so_few_rewards_leave_it_beside_what_was() -> None:
+    state, rows = drifting(0.3)
+    spread = {}
+    for shift in ("3", "1e9"):
+        model = build_model(state, ["a", "b"], parse_learner(f"hierarchical:shift={shift}"))
+        spread[shift] = model.fitted.rewards.predict(rows)[1]
+    added = spread["3"] ** 2 - spread["1e9"] ** 2
+    assert np.ptp(added[:, 0]) == pytest.approx(0.0, abs=1e-9)
+    assert 0.01 < np.sqrt(added[0, 0]) < 0.1
+    np.testing.assert_array_equal(spread["3"][:, 1], spread["1e9"][:, 1])
+
+
 def test_chance_is_measured_by_the_arms_own_rewards() -> None:
     """What is far from chance for a steady arm is within it for one that varies, in the same pool."""
     state, rows = drifting(0.8)

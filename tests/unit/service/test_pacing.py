@@ -11,6 +11,7 @@ from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest, Level
 from bandit_router.service import pacing
 from bandit_router.service.learning import LEASE_MS
 from bandit_router.service.messages import Usage
+from bandit_router.service.models import ServedPool
 from bandit_router.service.pacing import FORECAST_MS
 from bandit_router.service.reservoirs import Sample, build_reservoir
 from tests.builders import SMALL, make_arm, make_prices, make_tenant
@@ -92,6 +93,22 @@ async def test_an_arm_whose_hold_no_longer_fits_moves_no_price_but_on_trial_it_d
     for shadow in (False, True):
         world, _ = await watched_world(tenants=[replace(TIGHT, **calls, shadow=shadow)])
         assert ((await world.route()).decision.price_per_usd > 0.0) == shadow
+
+
+@pytest.mark.parametrize(("policy", "looks"), [("replan", True), ("primal_dual", False), ("threshold", False)])
+async def test_holds_are_looked_at_by_the_policy_that_reckons_with_them(
+    policy: str, looks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at, holds = [], ServedPool.holds
+
+    def watched(*asked: Any) -> Any:
+        looked_at.append(asked)
+        return holds(*asked)
+
+    monkeypatch.setattr(ServedPool, "holds", watched)
+    world, _ = await watched_world(tenants=[replace(TIGHT, budget_policy=policy)])
+    await world.route()
+    assert bool(looked_at) == looks
 
 
 async def test_a_budget_edit_is_priced_in_at_once() -> None:
