@@ -112,6 +112,8 @@ def test_what_is_known_of_an_avoided_arm_is_believed_less_and_less() -> None:
     assert recency.arms["a"].changed(mean, noise_sd=0.15, threshold=3.0) is not None
     for number in range(50, 200):
         recency.replace("b", X, learned=number, old=None, new=0.8)
+        if number == 149:
+            assert recency.arms["a"].changed(mean, noise_sd=0.15, threshold=3.0) is not None
     assert recency.arms["a"].changed(mean, noise_sd=0.15, threshold=3.0) is None
 
 

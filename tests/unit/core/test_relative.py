@@ -220,6 +220,18 @@ def test_an_arm_keeps_to_the_pattern_as_far_as_there_is_one() -> None:
     np.testing.assert_allclose(found.gram, before.gram)
 
 
+def test_an_untried_arm_is_less_sure_where_tried_ones_show_nothing_of_the_pattern() -> None:
+    deviations: dict[str, list[float]] = {"shown": [], "not shown": []}
+    rows, alike = contexts(generator(9), 200), dict.fromkeys(ARMS, np.array([0.7, 0.1, 0.0, 0.0]))
+    for seed in range(4):
+        truth, known = battled_world(seed)
+        for name, worth in {"shown": truth, "not shown": alike}.items():
+            state = rewarded(worth, {"a": 40, "b": 40}, seed)
+            _, found = build_model(state, ARMS, parse_learner("hierarchical"), known).fitted.rewards.predict(rows)
+            deviations[name].append(float(found[:, ARMS.index("c")].mean()))
+    assert np.mean(deviations["not shown"]) > 1.3 * np.mean(deviations["shown"])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_pattern_that_does_not_fit_is_dropped(seed: int) -> None:
     truth, honest = battled_world(seed)
