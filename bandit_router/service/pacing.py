@@ -14,14 +14,22 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import partial
+from statistics import median_low
 
 from bandit_router.core.budget_policies.horizon import calls_left
-from bandit_router.core.budget_policies.protocol import BudgetPolicy, PriceMark, Reservoir, Standing, pace_of
+from bandit_router.core.budget_policies.protocol import (
+    BudgetPolicy,
+    Holds,
+    PriceMark,
+    Reservoir,
+    Standing,
+    pace_of,
+)
 from bandit_router.core.budget_policies.registry import parse_budget_policy
 from bandit_router.core.choice import Query
-from bandit_router.core.resources import Tenant
+from bandit_router.core.resources import HoldPolicy, Tenant
 from bandit_router.ports.ledger import RECENT_CONTEXTS, BudgetState, Ledger, Level
 from bandit_router.service.models import ServedPool
 from bandit_router.service.reservoirs import Reservoirs, Sample, build_reservoir
@@ -137,12 +145,15 @@ class Pacer:
     def _standing(
         self, pace: _Pace, tenant: Tenant, served: ServedPool, query: Query, *, shadow: bool, now_ms: int
     ) -> Standing:
-        account = pace.budget.account
+        account, bounds_bills = pace.budget.account, tenant.hold_policy is HoldPolicy.WORST_CASE
 
         def reservoir() -> Reservoir:
             if not pace.recent:
                 return build_reservoir([Sample.of(query)], served)
             return self._reservoirs.of(tenant.tenant_id, pace.recent, served)
+
+        def holds() -> Holds:
+            return served.holds(_of_usual_length(query, pace.recent), tenant.hold_policy)
 
         return Standing(
             limit_nusd=account.limit_nusd,
@@ -152,8 +163,17 @@ class Pacer:
             snapshot_version=served.model.version,
             reservoir=reservoir,
             weigh=served.weigher(),
-            holds=None if shadow else partial(served.holds, query, tenant.hold_policy),
+            holds=holds if bounds_bills and not shadow else None,
         )
+
+
+def _of_usual_length(query: Query, recent: Collection[Sample]) -> Query:
+    """The query with the median prompt of the recent ones: one that is long must not price the calls after it."""
+    if not recent or query.prompt_tokens <= 0:
+        return query
+    usual = median_low(sample.prompt_tokens for sample in recent)
+    most = math.ceil(query.most_prompt_tokens * usual / query.prompt_tokens)
+    return replace(query, prompt_tokens=usual, most_prompt_tokens=most)
 
 
 def _is_due(pace: _Pace, policy: BudgetPolicy, tenant: Tenant, served: ServedPool, *, now_ms: int) -> bool:

@@ -28,6 +28,10 @@ BEFORE_DEFAULTS = "b1a7ecf"
 BEFORE_SECOND = "f226a2c"
 """Before schema 2; a running server notices that it is there."""
 
+FADES_OTHERWISE = ("recency",)
+"""The latest rewards fade over 40 rewards, and over 100 in the older code: what both have folded is neither's, for a
+while (docs/decisions/0029-following-silent-changes.md). Everything else is one fold."""
+
 PER_STEP = 15
 NOTICED_S = 2.0
 
@@ -116,7 +120,7 @@ def test_a_rolling_restart_goes_forwards_and_back_under_load(
     with redis.Redis.from_url(url) as store:
         wait_until(lambda: has_learned_all(store))
         assert_all_is_there_once(callers, store)
-        assert_is_one_fold_of_the_log(store, features=1)
+        assert_is_one_fold_of_the_log(store, features=1, but=FADES_OTHERWISE)
         assert store.get(keys.CATALOG_SCHEMA) == b"1"
     with capsys.disabled():
         told = f"{len(callers.costs)} decisions, {callers.repeats} calls repeated, {time.monotonic() - began_s:.1f} s"
@@ -144,7 +148,7 @@ def test_files_go_from_older_code_to_newer_and_back_until_they_need_the_newer(tm
             callers.rewards[open_decision.decision_id] = 1.0
             wait_until(lambda: has_learned_all(its))
             assert_all_is_there_once(callers, its)
-            assert_is_one_fold_of_the_log(its, features=1)
+            assert_is_one_fold_of_the_log(its, features=1, but=FADES_OTHERWISE)
 
             done(newer, "state", "export", file)
             done(older, "state", "import", file, "--replace")

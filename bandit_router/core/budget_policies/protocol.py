@@ -75,8 +75,8 @@ class Standing:
     """How a tenant window stands when its price is solved.
 
     `committed_nusd`: spent, or expected to be by what is in flight. `reservoir` looks at recent queries when called,
-    `holds` at what calls must have free; None where none is refused. `pace_above_usd`: the pace of what the tenant's
-    organisation has left; no bound without one.
+    `holds` at what calls must have free; None where none is refused, or bills may exceed holds. `pace_above_usd`: the
+    pace of what the tenant's organisation has left; no bound without one.
     """
 
     limit_nusd: int

@@ -18,7 +18,7 @@ class Replan:
     follows_pace: bool = True
 
     def solve(self, mark: PriceMark, standing: Standing) -> PriceMark:
-        """The price at which the policy's own choices cost the money left per call left."""
+        """The price at which the policy's own choices cost the money left per call left, with an eye to its end."""
         price = price_to_the_end(standing, hint=mark.price_per_usd)
         return PriceMark(price, standing.decisions, standing.snapshot_version)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bandit_router.core.budget_policies.replan import SOLVE_EVERY
-from bandit_router.core.resources import WindowKind, WindowRule
+from bandit_router.core.resources import HoldPolicy, WindowKind, WindowRule
 from bandit_router.ports.ledger import RECENT_CONTEXTS, HoldRequest, Level
 from bandit_router.service import pacing
 from bandit_router.service.learning import LEASE_MS
@@ -109,6 +109,22 @@ async def test_holds_are_looked_at_by_the_policy_that_reckons_with_them(
     world, _ = await watched_world(tenants=[replace(TIGHT, budget_policy=policy)])
     await world.route()
     assert bool(looked_at) == looks
+
+
+async def test_one_long_prompt_prices_no_arm_out_for_the_calls_after_it() -> None:
+    prices = []
+    for words in (3, 30_000):
+        world, _ = await watched_world(tenants=[replace(TIGHT, limit_nusd=3 * 10**8)])
+        for index in range(63):
+            await world.route(f"query {index}")
+        prices.append((await world.route("long " * words)).decision.price_per_usd)
+    assert prices[1] == pytest.approx(prices[0], rel=0.01)
+
+
+async def test_holds_that_bills_may_exceed_are_not_reckoned_with() -> None:
+    calls = {"limit_nusd": 3 * 10**6, "expected_calls": 10}  # no quantile of the dearest arm's cost fits
+    world, _ = await watched_world(tenants=[replace(TIGHT, **calls, hold_policy=HoldPolicy.QUANTILE)])
+    assert (await world.route()).decision.price_per_usd > 0.0
 
 
 async def test_a_budget_edit_is_priced_in_at_once() -> None:
