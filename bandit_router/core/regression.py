@@ -94,6 +94,11 @@ class Posterior:
     noise: float
 
 
+def shrunk_noise(residual: FloatArray | float, count: FloatArray | float, *, guess: float, weight: float) -> FloatArray:
+    """Variances of so many rewards with these sums of squared residuals, shrunk to a guess worth `weight` of them."""
+    return np.asarray((np.maximum(0.0, residual) + weight * guess) / (count + weight))
+
+
 def posterior(prior: GaussianPrior, sums: RegressionSums, *, noise_guess: float, noise_weight: float) -> Posterior:
     """The batch solution; `noise` is the residual variance, shrunk to `noise_guess` as by so many observations."""
     information = prior.precision @ prior.mean + sums.moment
@@ -101,5 +106,5 @@ def posterior(prior: GaussianPrior, sums: RegressionSums, *, noise_guess: float,
     covariance = 0.5 * (covariance + covariance.T)
     mean = covariance @ information
     residual = sums.square - 2.0 * float(mean @ sums.moment) + float(mean @ sums.gram @ mean)
-    noise = (max(0.0, residual) + noise_weight * noise_guess) / (sums.count + noise_weight)
+    noise = float(shrunk_noise(residual, sums.count, guess=noise_guess, weight=noise_weight))
     return Posterior(mean=mean, covariance=covariance, noise=noise)

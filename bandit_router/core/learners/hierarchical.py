@@ -42,7 +42,7 @@ from bandit_router.core.learners.relative import (
     relative_strengths,
 )
 from bandit_router.core.prior_strength import SHARED
-from bandit_router.core.regression import FloatArray, GaussianPrior
+from bandit_router.core.regression import FloatArray, GaussianPrior, shrunk_noise
 from bandit_router.core.spec import SpecError
 
 DEFAULTS: Parameters = {"alpha": 1.3, "deviation": 1.5, "bias": 2.0, "level": 0.6, "common": 0.3, "shift": 3.0}
@@ -92,9 +92,9 @@ def _fit(knowledge: Knowledge, parameters: Parameters) -> Fitted:
     deviation[0] = parameters["bias"]
     found = _posteriors(knowledge, arm_ids, sums, common, deviation)
     residuals, served = sums.residuals(found.mean), len(knowledge.arm_ids)
-    noise = float(_noise(residuals.sum(), sums.count.sum(), _NOISE_GUESS))
+    noise = float(shrunk_noise(residuals.sum(), sums.count.sum(), guess=_NOISE_GUESS, weight=_NOISE_WEIGHT))
     mean, covariance = found.mean[:served], noise * found.covariance[:served]
-    own = _noise(residuals, sums.count, noise)[:served]
+    own = shrunk_noise(residuals, sums.count, guess=noise, weight=_NOISE_WEIGHT)[:served]
     _follow(knowledge, mean, covariance, noise_sd=np.sqrt(own), threshold=parameters["shift"])
     rewards = GaussianRewards(mean=mean, covariance=covariance, noise=np.full(served, noise))
     return Fitted(rewards, alpha=parameters["alpha"] * math.sqrt(math.log(choices)))
@@ -159,11 +159,6 @@ def _with_priors(
             gram[index] += prior.precision
             moment[index] += prior.precision @ prior.mean
     return gram, moment
-
-
-def _noise(residual: FloatArray, count: FloatArray, guess: float) -> FloatArray:
-    """Variances of so many rewards with these sums of squared residuals, shrunk to the guess."""
-    return np.asarray((np.maximum(0.0, residual) + _NOISE_WEIGHT * guess) / (count + _NOISE_WEIGHT))
 
 
 HIERARCHICAL = Learner(defaults=DEFAULTS, check=_check, fit=_fit)

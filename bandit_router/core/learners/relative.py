@@ -38,7 +38,7 @@ import numpy as np
 
 from bandit_router.core.prior import Priors
 from bandit_router.core.prior_strength import STRENGTHS, averaged
-from bandit_router.core.regression import FloatArray, GaussianPrior
+from bandit_router.core.regression import FloatArray, GaussianPrior, shrunk_noise
 
 SCALE_PRECISION = 0.025
 """k: a standard deviation of 2 where the noise is what `hierarchical` guesses, .1."""
@@ -147,8 +147,8 @@ def keeping_to_pattern(
     """The priors with R times E[s]² / E[s²], at `strengths` (K,): how far arms keep to a pattern, if there is one."""
     arms = _eliminated(sums, priors, strengths, shrinkage)
     precision, centre = _common(arms, shrinkage)
-    residual = max(0.0, float(sums.residuals(arms.mean + arms.reach @ centre).sum()))
-    noise = (residual + noise_weight * noise_guess) / (float(sums.count.sum()) + noise_weight)
+    residual = sums.residuals(arms.mean + arms.reach @ centre).sum()
+    noise = float(shrunk_noise(residual, sums.count.sum(), guess=noise_guess, weight=noise_weight))
     square = float(centre[-1]) ** 2
     variance = noise * float(np.linalg.solve(precision, np.eye(len(precision))[-1])[-1])
     return replace(priors, own=square / (square + variance) * priors.own)
