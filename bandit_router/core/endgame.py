@@ -25,9 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing, Weigh
-from bandit_router.core.regression import FloatArray
-from bandit_router.core.replan import solve_price
+from bandit_router.core.budget_policies.protocol import Holds, Reservoir, Standing
+from bandit_router.core.replan import Choices
 
 LEAST_QUERIES = 64
 """With fewer recent queries than these, what calls cost and earn is not known well enough."""
@@ -51,55 +50,24 @@ ENOUGH = 0.002
 """ε, in reward of a call."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Choices:
-    """Recent queries and how some of the arms are drawn for them."""
-
-    reservoir: Reservoir
-    weigh: Weigh
-
-    @classmethod
-    def among(cls, arms: tuple[int, ...], reservoir: Reservoir, holds: Holds) -> _Choices:
-        """Those of the arms at these positions alone."""
-        return cls(reservoir.of_arms(arms), holds.weigher(arms))
-
-    def price_at(self, pace_usd: float, *, hint: float) -> float:
-        """The price at which calls cost `pace_usd`."""
-        return solve_price(self.reservoir, pace_usd=pace_usd, weigh=self._shares, hint=hint)
-
-    def means(self, price: float) -> tuple[float, float]:
-        """Mean reward and mean cost in USD of a call at this price."""
-        shares = self._shares(self.reservoir.rewards - price * self.reservoir.costs_usd)
-        rewards, costs = self.reservoir.expected_rewards, self.reservoir.costs_usd
-        return float(np.vdot(shares, rewards)) / len(shares), float(np.vdot(shares, costs)) / len(shares)
-
-    def net_reward(self, price: float) -> float:
-        """Mean reward of a call at this price, less what its cost is worth."""
-        reward, cost_usd = self.means(price)
-        return reward - price * cost_usd
-
-    def _shares(self, scores: FloatArray) -> FloatArray:
-        return self.weigh(scores, self.reservoir.deviations)
-
-
 def price_to_the_end(standing: Standing, *, hint: float) -> float:
     """λ in reward per USD at which the money left lasts for the calls left, the last of it included.
 
     Arms whose hold is more than all money left are not reckoned with. `hint` as in `solve_price`.
     """
     reservoir = standing.reservoir()
-    choices = _Choices(reservoir, standing.weigh)
+    choices = Choices(reservoir, standing.weigh)
     if standing.holds is None:
         return choices.price_at(standing.pace_usd, hint=hint)
     holds = standing.holds()
     within = tuple(np.flatnonzero(holds.usd <= standing.left_usd).tolist())
     if 0 < len(within) < len(holds.usd):
-        choices = _Choices.among(within, reservoir, holds)
+        choices = _among(within, reservoir, holds)
     price = choices.price_at(standing.pace_usd, hint=hint)
     if price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
         return price
     end = _end_of(standing, reservoir, holds, within)
-    if end is None or choices.net_reward(price) >= end.reward + ENOUGH:
+    if end is None or _net_reward(choices, price) >= end.reward + ENOUGH:
         return price
     pace_usd = min(standing.pace_above_usd, max(standing.own_pace_usd, _planned_pace(standing, end)))
     return choices.price_at(pace_usd, hint=price)
@@ -125,7 +93,8 @@ def _end_of(standing: Standing, reservoir: Reservoir, holds: Holds, within: tupl
     others = tuple(arm for arm in within if holds_usd[arm] < SMALLER * hold_usd)
     if not others or len(reservoir.costs_usd) < LEAST_QUERIES:
         return None
-    reward, cost_usd = _Choices.among(others, reservoir, holds).means(0.0)
+    others_alone = _among(others, reservoir, holds)
+    reward, cost_usd = others_alone.means(others_alone.shares(0.0))
     money_usd = hold_usd - float(max(costs_usd[arm] for arm in within if arm not in others))
     waste_usd = money_usd * (1.0 - cost_usd / standing.own_pace_usd)
     if waste_usd < LEAST_WASTE * standing.limit_usd or hold_usd > LONGEST_END * standing.calls * cost_usd:
@@ -133,6 +102,17 @@ def _end_of(standing: Standing, reservoir: Reservoir, holds: Holds, within: tupl
     if min(costs_usd[arm] for arm in others) > YIELDING * cost_usd:
         return None
     return _End(hold_usd, money_usd, cost_usd, reward)
+
+
+def _among(arms: tuple[int, ...], reservoir: Reservoir, holds: Holds) -> Choices:
+    """The choices where there are the arms at these positions alone."""
+    return Choices(reservoir.of_arms(arms), holds.weigher(arms))
+
+
+def _net_reward(choices: Choices, price: float) -> float:
+    """Mean reward of a call at this price, less what its cost is worth."""
+    reward, cost_usd = choices.means(choices.shares(price))
+    return reward - price * cost_usd
 
 
 def _planned_pace(standing: Standing, end: _End) -> float:

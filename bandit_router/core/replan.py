@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bandit_router.core.budget_policies.protocol import Reservoir
+from bandit_router.core.budget_policies.protocol import Reservoir, Weigh
 from bandit_router.core.regression import FloatArray
 
 MIN_PRICE_PER_USD = 1e-3
@@ -66,6 +66,30 @@ def solve_price(
     elif excess_usd(_FREE_STEP) <= 0.0:
         return 0.0
     return _price(_first_affordable(excess_usd, _bracket(excess_usd, start)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """Recent queries, and how a policy draws arms for them."""
+
+    reservoir: Reservoir
+    weigh: Weigh
+
+    def price_at(self, pace_usd: float, *, hint: float = 0.0) -> float:
+        """The price at which calls cost `pace_usd`, as `solve_price` finds it."""
+        return solve_price(self.reservoir, pace_usd=pace_usd, weigh=self._weighed, hint=hint)
+
+    def shares(self, price: float) -> FloatArray:
+        """Choice probabilities (n, K) at this price."""
+        return self._weighed(self.reservoir.rewards - price * self.reservoir.costs_usd)
+
+    def means(self, shares: FloatArray) -> tuple[float, float]:
+        """Mean reward and mean cost in USD of a call, at these choice probabilities (n, K)."""
+        rewards, costs_usd = self.reservoir.expected_rewards, self.reservoir.costs_usd
+        return float(np.vdot(shares, rewards)) / len(shares), float(np.vdot(shares, costs_usd)) / len(shares)
+
+    def _weighed(self, scores: FloatArray) -> FloatArray:
+        return self.weigh(scores, self.reservoir.deviations)
 
 
 def _price(step: int) -> float:

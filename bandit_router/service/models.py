@@ -110,9 +110,9 @@ class ServedPool:
 
         return weigh
 
-    def holds(self, query: Query, hold_policy: HoldPolicy) -> Holds:
-        """What must be free for calls of the live arms about queries like this one."""
-        quotes = quote_arms(self.table, query, charge=LinearCharge(0.0), hold_policy=hold_policy)
+    def worst_holds(self, query: Query) -> Holds:
+        """What must be free for calls of the live arms about queries like this one, in the worst case."""
+        quotes = quote_arms(self.table, query, charge=LinearCharge(0.0), hold_policy=HoldPolicy.WORST_CASE)
         return Holds(np.array([nusd_to_usd(quotes.holds_nusd[arm]) for arm in self.table.live]), self.weigher)
 
     @property

@@ -153,7 +153,7 @@ class Pacer:
             return self._reservoirs.of(tenant.tenant_id, pace.recent, served)
 
         def holds() -> Holds:
-            return served.holds(_of_usual_length(query, pace.recent), tenant.hold_policy)
+            return served.worst_holds(_of_usual_length(query, pace.recent))
 
         return Standing(
             limit_nusd=account.limit_nusd,

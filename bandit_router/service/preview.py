@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bandit_router.core.errors import ResourceNotFound
 from bandit_router.core.money import nusd_to_usd
-from bandit_router.core.regression import FloatArray
-from bandit_router.core.replan import solve_price
+from bandit_router.core.replan import Choices
 from bandit_router.ports.clock import Clock
 from bandit_router.ports.ledger import AccountMissing, Ledger
 from bandit_router.service.directory import Directory
@@ -71,22 +68,17 @@ class PreviewService:
 
 
 def _preview(limit_nusd: int, samples: Sequence[Sample], served: ServedPool, *, calls: int) -> Preview:
-    reservoir, weigher = build_reservoir(samples, served), served.weigher()
-
-    def weigh(scores: FloatArray) -> FloatArray:
-        return weigher(scores, reservoir.deviations)
-
-    price = 0.0
+    choices, price = Choices(build_reservoir(samples, served), served.weigher()), 0.0
     if not served.model.has_fixed_shares:
-        price = solve_price(reservoir, pace_usd=nusd_to_usd(limit_nusd) / calls, weigh=weigh)
-    shares = weigh(reservoir.rewards - price * reservoir.costs_usd)
+        price = choices.price_at(nusd_to_usd(limit_nusd) / calls)
+    shares = choices.shares(price)
+    reward, cost_usd = choices.means(shares)
     live = [served.arms[index].arm_id for index in served.table.live]
-    count = len(shares)
     return Preview(
         limit_nusd=limit_nusd,
         price_per_usd=price,
-        expected_reward=float(np.vdot(shares, reservoir.expected_rewards)) / count,
-        expected_cost_usd=float(np.vdot(shares, reservoir.costs_usd)) / count,
+        expected_reward=reward,
+        expected_cost_usd=cost_usd,
         expected_calls=calls,
         arm_shares=dict(zip(live, shares.mean(axis=0).tolist(), strict=True)),
     )

@@ -9,7 +9,6 @@ import pytest
 from bandit_router.core.errors import ResourceNotFound, StateUnreadable
 from bandit_router.core.pool_codec import encode_pool_state
 from bandit_router.core.pool_state import PoolState
-from bandit_router.core.resources import HoldPolicy
 from bandit_router.ports.snapshots import Snapshot, Stamp
 from bandit_router.service.models import Models, empty_state
 from tests.builders import MEDIUM, SMALL, make_pool, make_query
@@ -121,9 +120,7 @@ async def test_holds_are_those_of_live_arms_and_the_layer_draws_among_some_of_th
     await world.services.admin.put_arm("pool", replace(MEDIUM, draining=True), etag="", dry_run=False)
     served = await world.services.models.served("pool")
 
-    holds = served.holds(
-        make_query([1.0] + [0.0] * 5, prompt_tokens=100, most_prompt_tokens=200), HoldPolicy.WORST_CASE
-    )
+    holds = served.worst_holds(make_query([1.0] + [0.0] * 5, prompt_tokens=100, most_prompt_tokens=200))
 
     assert holds.usd.tolist() == pytest.approx([200 * 10e-6 + 1000 * 40e-6, 200 * 0.1e-6 + 1000 * 0.4e-6])
     scores = np.array([[0.5, 0.4999], [0.2, 0.9]])

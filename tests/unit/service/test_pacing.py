@@ -99,13 +99,13 @@ async def test_an_arm_whose_hold_no_longer_fits_moves_no_price_but_on_trial_it_d
 async def test_holds_are_looked_at_by_the_policy_that_reckons_with_them(
     policy: str, looks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at, holds = [], ServedPool.holds
+    looked_at, holds = [], ServedPool.worst_holds
 
     def watched(*asked: Any) -> Any:
         looked_at.append(asked)
         return holds(*asked)
 
-    monkeypatch.setattr(ServedPool, "holds", watched)
+    monkeypatch.setattr(ServedPool, "worst_holds", watched)
     world, _ = await watched_world(tenants=[replace(TIGHT, budget_policy=policy)])
     await world.route()
     assert bool(looked_at) == looks
