@@ -50,27 +50,40 @@ ENOUGH = 0.002
 """ε, in reward of a call."""
 
 
-def price_to_the_end(standing: Standing, *, hint: float) -> float:
-    """λ in reward per USD at which the money left lasts for the calls left, the last of it included.
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """A solved price: λ in reward per USD, for which choices, and at which pace in USD per call."""
+
+    price: float
+    choices: Choices
+    pace_usd: float
+
+
+def price_to_the_end(standing: Standing, *, hint: float) -> Solution:
+    """The price at which the money left lasts for the calls left, the last of it included.
 
     Arms whose hold is more than all money left are not reckoned with. `hint` as in `solve_price`.
     """
     reservoir = standing.reservoir()
     choices = Choices(reservoir, standing.weigh)
     if standing.holds is None:
-        return choices.price_at(standing.pace_usd, hint=hint)
+        return _solved(choices, standing.pace_usd, hint=hint)
     holds = standing.holds()
     within = tuple(np.flatnonzero(holds.usd <= standing.left_usd).tolist())
     if 0 < len(within) < len(holds.usd):
         choices = _among(within, reservoir, holds)
-    price = choices.price_at(standing.pace_usd, hint=hint)
-    if price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
-        return price
+    even = _solved(choices, standing.pace_usd, hint=hint)
+    if even.price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
+        return even
     end = _end_of(standing, reservoir, holds, within)
-    if end is None or _net_reward(choices, price) >= end.reward + ENOUGH:
-        return price
+    if end is None or _net_reward(choices, even.price) >= end.reward + ENOUGH:
+        return even
     pace_usd = min(standing.pace_above_usd, max(standing.own_pace_usd, _planned_pace(standing, end)))
-    return choices.price_at(pace_usd, hint=price)
+    return _solved(choices, pace_usd, hint=even.price)
+
+
+def _solved(choices: Choices, pace_usd: float, *, hint: float) -> Solution:
+    return Solution(choices.price_at(pace_usd, hint=hint), choices, pace_usd)
 
 
 @dataclass(frozen=True, slots=True)

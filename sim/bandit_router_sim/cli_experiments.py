@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bandit_router_sim.cli_checks import checked_budgets, checked_directory, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
-from bandit_router_sim.experiments.runs import PLAYERS, Ground, ground_of, inner_budgets, run_all, tasks_of
+from bandit_router_sim.experiments.runs import PLAYERS, Ground, Task, ground_of, inner_budgets, run_all, tasks_of
 from bandit_router_sim.experiments.tables import changes_tables, delays_table
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
@@ -20,7 +20,7 @@ from bandit_router_sim.logs.errors import LogError
 from bandit_router_sim.peers.registry import PEERS
 from bandit_router_sim.progress import progress_of_runs
 from bandit_router_sim.replay.material import UnusableForReplay, prepare
-from bandit_router_sim.replay.setting import POLICIES, Material, Setting
+from bandit_router_sim.replay.setting import Material, Setting
 from bandit_router_sim.replay.sweep import sweep
 
 EXIT_USAGE = 2
@@ -53,8 +53,10 @@ def experiments(
     cache = ResultCache(out)
     tables = []
     if "changes" in parts:
-        ground = ground_of(material, players=_able(playing, material, console), kept_in=out / "features")
-        tables.append(_changes(ground, budgets_usd, cache, seeds=seeds, jobs=jobs, console=console))
+        able = _able(playing, material, console)
+        ground = ground_of(material, players=able, kept_in=out / "features")
+        tasks = tasks_of(ground, budgets_usd, players=able, seeds=seeds)
+        tables.append(_changes(ground, tasks, cache, jobs=jobs, console=console))
     if "delays" in parts:
         tables.append(_delays(material, budgets_usd, cache, seeds=seeds, jobs=jobs, console=console))
     text = "\n\n".join(tables) + "\n"
@@ -62,11 +64,7 @@ def experiments(
     Console(soft_wrap=True).print(text, markup=False, highlight=False)
 
 
-def _changes(
-    ground: Ground, budgets_usd: Sequence[float], cache: ResultCache, *, seeds: int, jobs: int, console: Console
-) -> str:
-    players = [name for name in PLAYERS if name in ground.contexts or name in POLICIES]
-    tasks = tasks_of(ground, budgets_usd, players=players, seeds=seeds)
+def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console) -> str:
     found = {}
     with progress_of_runs(console) as progress:
         bar = progress.add_task("changes", total=len(tasks))
@@ -94,7 +92,7 @@ def _able(players: Sequence[str], material: Material, console: Console) -> list[
     reasons = {name: PEERS[name].why_not(material.log.arm_ids) for name in players if name in PEERS}
     for reason in filter(None, reasons.values()):
         console.print(f"left out: {reason}", highlight=False)
-    return [name for name in players if not reasons.get(name)]
+    return [name for name in PLAYERS if name in players and not reasons.get(name)]
 
 
 def _among(text: str, known: Sequence[str], option: str) -> list[str]:

@@ -57,13 +57,17 @@ def standing(
     )
 
 
+def end_price(asked: Standing, *, hint: float) -> float:
+    return price_to_the_end(asked, hint=hint).price
+
+
 def window(*, plans: bool) -> tuple[float, float]:
     """Share of the limit spent and mean reward of a window of CALLS calls; an arm is called only if its hold fits."""
     calls, random = queries(1, CALLS), generator(2)
     spent, earned, price = 0.0, 0.0, 0.0
     for number in range(CALLS):
         if number % 20 == 0:
-            price = price_to_the_end(standing(spent, number, holds_usd=HOLDS_USD if plans else None), hint=price)
+            price = end_price(standing(spent, number, holds_usd=HOLDS_USD if plans else None), hint=price)
         scores = calls.rewards[number] - price * calls.costs_usd[number]
         scores[np.array(HOLDS_USD) > LIMIT_USD - spent] = -np.inf
         arm = random.choice(3, p=weigh(scores[None, :], scores[None, :])[0])
@@ -84,45 +88,41 @@ def test_a_window_with_a_large_hold_spends_its_money_without_earning_less() -> N
 def test_small_holds_change_nothing() -> None:
     small = tuple(hold / 100 for hold in HOLDS_USD)
 
-    assert price_to_the_end(standing(holds_usd=small), hint=0.0) == price_to_the_end(standing(holds_usd=None), hint=0.0)
+    assert end_price(standing(holds_usd=small), hint=0.0) == end_price(standing(holds_usd=None), hint=0.0)
 
 
 def test_an_arm_whose_hold_is_more_than_what_is_left_is_not_reckoned_with() -> None:
     late = {"spent_usd": LIMIT_USD - 0.1, "decisions": CALLS - 200}
 
-    assert price_to_the_end(standing(**late, holds_usd=None), hint=0.0) > 0.0
-    assert price_to_the_end(standing(**late), hint=0.0) == 0.0
+    assert end_price(standing(**late, holds_usd=None), hint=0.0) > 0.0
+    assert end_price(standing(**late), hint=0.0) == 0.0
 
 
 def test_where_no_hold_fits_all_arms_are_reckoned_with() -> None:
     none_fits = standing(holds_usd=(2.0, 2.0, 2.0))
 
-    assert price_to_the_end(none_fits, hint=0.0) == price_to_the_end(standing(holds_usd=None), hint=0.0)
+    assert end_price(none_fits, hint=0.0) == end_price(standing(holds_usd=None), hint=0.0)
 
 
 def test_nothing_is_planned_where_the_other_arms_can_spend_all_money() -> None:
     tight = {"limit_usd": 0.4}
 
-    assert price_to_the_end(standing(**tight), hint=0.0) == price_to_the_end(
-        standing(**tight, holds_usd=None), hint=0.0
-    )
+    assert end_price(standing(**tight), hint=0.0) == end_price(standing(**tight, holds_usd=None), hint=0.0)
 
 
 def test_nothing_is_planned_where_the_other_arms_would_take_most_of_the_window_for_the_end() -> None:
     rich, holds_usd = 3.0, (0.0002, 0.005, 0.5)
 
-    found = price_to_the_end(standing(limit_usd=rich, holds_usd=holds_usd), hint=0.0)
+    found = end_price(standing(limit_usd=rich, holds_usd=holds_usd), hint=0.0)
 
-    assert found == price_to_the_end(standing(limit_usd=rich, holds_usd=None), hint=0.0)
+    assert found == end_price(standing(limit_usd=rich, holds_usd=None), hint=0.0)
 
 
 def test_nothing_is_planned_before_enough_queries_have_been_seen() -> None:
     few = LEAST_QUERIES - 1
 
-    assert price_to_the_end(standing(seen=few), hint=0.0) == price_to_the_end(
-        standing(seen=few, holds_usd=None), hint=0.0
-    )
-    assert price_to_the_end(standing(), hint=0.0) < price_to_the_end(standing(holds_usd=None), hint=0.0)
+    assert end_price(standing(seen=few), hint=0.0) == end_price(standing(seen=few, holds_usd=None), hint=0.0)
+    assert end_price(standing(), hint=0.0) < end_price(standing(holds_usd=None), hint=0.0)
 
 
 def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() -> None:
@@ -140,7 +140,7 @@ def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() ->
             weigh,
             holds=None if holds_usd is None else lambda: Holds(np.array(holds_usd), weigher),
         )
-        return price_to_the_end(two, hint=0.0)
+        return end_price(two, hint=0.0)
 
     assert asked((0.005, 0.16)) == asked(None)
 
@@ -148,7 +148,7 @@ def test_nothing_is_planned_where_no_cheaper_arm_could_take_over_at_the_end() ->
 def asked_of(reservoir: Reservoir, **changes: object) -> tuple[float, float]:
     """The price over these queries, and that at an even pace."""
     found, even = standing(**changes), standing(**{**changes, "holds_usd": None})
-    return tuple(price_to_the_end(replace(asked, reservoir=lambda: reservoir), hint=0.0) for asked in (found, even))
+    return tuple(end_price(replace(asked, reservoir=lambda: reservoir), hint=0.0) for asked in (found, even))
 
 
 def test_calls_that_earn_more_than_those_at_the_end_are_not_hurried() -> None:
@@ -168,15 +168,13 @@ def test_the_money_but_the_largest_hold_is_spread_over_the_calls_before_the_end(
         return weigh
 
     found, seen = standing(), queries(0, 256)
-    price = price_to_the_end(replace(found, holds=lambda: Holds(np.array(HOLDS_USD), among)), hint=0.0)
+    price = end_price(replace(found, holds=lambda: Holds(np.array(HOLDS_USD), among)), hint=0.0)
 
     others = seen.of_arms((0, 1))
     cost_usd = float((weigh(others.rewards, others.deviations) * others.costs_usd).sum(axis=1).mean())
     calls = CALLS - (HOLDS_USD[2] - seen.costs_usd[:, 2].mean()) / cost_usd
     pace_usd = (LIMIT_USD - HOLDS_USD[2]) / calls
-    assert price == pytest.approx(
-        price_to_the_end(standing(limit_usd=pace_usd * CALLS, holds_usd=None), hint=0.0), rel=2e-3
-    )
+    assert price == pytest.approx(end_price(standing(limit_usd=pace_usd * CALLS, holds_usd=None), hint=0.0), rel=2e-3)
     assert drawn == [(0, 1)]
 
 
@@ -199,18 +197,18 @@ def test_the_planned_pace_is_never_less_than_the_even_one() -> None:
 def test_where_the_organisation_has_less_its_pace_holds() -> None:
     pace_usd = 0.5 * LIMIT_USD / CALLS
 
-    found = price_to_the_end(standing(pace_above_usd=pace_usd), hint=0.0)
+    found = end_price(standing(pace_above_usd=pace_usd), hint=0.0)
 
-    assert found == price_to_the_end(standing(pace_above_usd=pace_usd, holds_usd=None), hint=0.0)
+    assert found == end_price(standing(pace_above_usd=pace_usd, holds_usd=None), hint=0.0)
 
 
 def test_no_planned_pace_is_more_than_what_the_organisation_has() -> None:
     pace_usd = 1.05 * LIMIT_USD / CALLS
     bound = standing(pace_above_usd=pace_usd, limit_usd=100.0, holds_usd=None)
 
-    found = price_to_the_end(standing(pace_above_usd=pace_usd), hint=0.0)
+    found = end_price(standing(pace_above_usd=pace_usd), hint=0.0)
 
-    assert found == price_to_the_end(bound, hint=0.0) > price_to_the_end(standing(), hint=0.0)
+    assert found == end_price(bound, hint=0.0) > end_price(standing(), hint=0.0)
 
 
 def test_the_planned_pace_is_never_more_than_half_as_much_again_as_the_even_one() -> None:
@@ -218,7 +216,7 @@ def test_the_planned_pace_is_never_more_than_half_as_much_again_as_the_even_one(
     hasty = standing(LIMIT_USD - 0.17, CALLS - 220, holds_usd=None)
     bound = standing(pace_above_usd=1.5 * hasty.own_pace_usd, limit_usd=100.0, holds_usd=None)
 
-    found = price_to_the_end(standing(**late), hint=0.0)
+    found = end_price(standing(**late), hint=0.0)
 
-    assert found < price_to_the_end(hasty, hint=0.0)
-    assert found >= 0.999 * price_to_the_end(bound, hint=0.0)
+    assert found < end_price(hasty, hint=0.0)
+    assert found >= 0.999 * end_price(bound, hint=0.0)

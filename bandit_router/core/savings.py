@@ -1,0 +1,74 @@
+"""What is saved can still be spent: a price of money that does not follow every fall of what money is worth.
+
+When money suddenly buys less, because a model has silently got worse or a good one is away, the price at which the
+money left is spent falls, and the window's money goes into answers that are hardly better. If things were as before
+again, the same money would buy more. So the solved price λ is not taken where it is below
+
+    HELD · 4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its solved prices
+
+unless calls would then cost less than LEAST_PACE of the pace. There is little to go by at the window's beginning, and
+little to save for at its end. What waiting can cost is λ per USD saved, and λ is low then. A price that rises is
+followed at once. The figures are measured: docs/decisions/0063-what-is-saved-can-still-be-spent.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bandit_router.core.budget_policies.protocol import Standing
+from bandit_router.core.endgame import Solution
+from bandit_router.core.replan import MAX_PRICE_PER_USD
+
+HELD = 0.9
+"""Share of the mean price that is held in the middle of the window."""
+
+LEAST_PACE = 0.6
+"""Share of the pace that calls cost at least while the price is held, where they would at the solved one."""
+
+MEMORY = 0.5
+"""Share of the window's calls over which prices are averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastPrices:
+    """The weighted mean of a window's solved prices, in reward per USD, under one limit."""
+
+    mean_per_usd: float
+    limit_nusd: int
+
+    @classmethod
+    def before(cls, memory: tuple[float, ...]) -> PastPrices | None:
+        """What `remembered` has made of it; None of nothing."""
+        return cls(memory[0], int(memory[1])) if memory else None
+
+    @property
+    def remembered(self) -> tuple[float, ...]:
+        """As numbers."""
+        return self.mean_per_usd, float(self.limit_nusd)
+
+
+def past_with(past: PastPrices | None, price: float, standing: Standing, *, since: int) -> PastPrices | None:
+    """The past with the price that was solved now, `since` decisions after the last.
+
+    Under another limit money is worth something else, so the past begins anew. A price at which calls cost more than
+    the pace all the same says nothing.
+    """
+    if price >= MAX_PRICE_PER_USD:
+        return past
+    if past is None or past.limit_nusd != standing.limit_nusd:
+        return PastPrices(price, standing.limit_nusd)
+    whole = max(1.0, min(standing.decisions, MEMORY * standing.calls))
+    weight = min(1.0, max(1, since) / whole)
+    return PastPrices(past.mean_per_usd + weight * (price - past.mean_per_usd), standing.limit_nusd)
+
+
+def held_price(solution: Solution, past: PastPrices | None, standing: Standing) -> float:
+    """The solved price, or a higher one that money may be worth again."""
+    if past is None or past.limit_nusd != standing.limit_nusd or solution.price == 0.0:
+        return solution.price
+    elapsed = standing.decisions / standing.calls
+    held = HELD * 4.0 * elapsed * (1.0 - elapsed) * past.mean_per_usd
+    if held <= solution.price:
+        return solution.price
+    most = solution.choices.price_at(LEAST_PACE * solution.pace_usd, hint=solution.price)
+    return max(solution.price, min(held, most))

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bandit_router.core.budget_policies.protocol import PriceMark, Reservoir, Standing
+from bandit_router.core.budget_policies.replan import Replan
+from bandit_router.core.endgame import Solution, price_to_the_end
+from bandit_router.core.replan import MAX_PRICE_PER_USD, Choices
+from bandit_router.core.savings import HELD, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
+from tests.unit.core.test_endgame import CALLS, LIMIT_USD, queries, standing
+
+MIDDLE = CALLS // 2
+LIMIT_NUSD = round(LIMIT_USD * 1e9)
+ONE_STEP = 1.002
+"""Prices are a tenth of a percent apart."""
+
+
+def at(decisions: int, *, limit_usd: float = LIMIT_USD) -> Standing:
+    """A window spent evenly so far, whose holds bind nothing."""
+    spent_usd = limit_usd * decisions / CALLS
+    return standing(spent_usd, decisions, limit_usd=limit_usd, holds_usd=None)
+
+
+def solution_at(decisions: int) -> Solution:
+    return price_to_the_end(at(decisions), hint=0.0)
+
+
+def cost_usd(solution: Solution, price: float) -> float:
+    return solution.choices.means(solution.choices.shares(price))[1]
+
+
+def without(arm: int, asked: Standing) -> Standing:
+    """The same where one arm earns nothing any more."""
+    found = asked.reservoir()
+    rewards = found.rewards.copy()
+    rewards[:, arm] = 0.0
+    changed = Reservoir(rewards, found.costs_usd, rewards, found.deviations)
+    return replace(asked, reservoir=lambda: changed)
+
+
+def test_a_price_that_rises_is_followed_at_once() -> None:
+    solution = solution_at(MIDDLE)
+    assert held_price(solution, PastPrices(0.5 * solution.price, LIMIT_NUSD), at(MIDDLE)) == solution.price
+
+
+def test_a_price_that_falls_a_little_is_followed_at_once() -> None:
+    solution = solution_at(MIDDLE)
+    past = PastPrices(solution.price / (1.001 * HELD), LIMIT_NUSD)
+    assert held_price(solution, past, at(MIDDLE)) == solution.price
+
+
+def test_a_price_that_falls_far_is_held_at_a_share_of_the_mean() -> None:
+    solution = solution_at(MIDDLE)
+    past = PastPrices(1.1 * solution.price / HELD, LIMIT_NUSD)
+    assert held_price(solution, past, at(MIDDLE)) == pytest.approx(1.1 * solution.price)
+    assert cost_usd(solution, 1.1 * solution.price) > LEAST_PACE * solution.pace_usd
+
+
+@pytest.mark.parametrize("times", [100.0, 1e6])
+def test_however_far_it_fell_calls_cost_the_least_pace(times: float) -> None:
+    solution = solution_at(MIDDLE)
+    price = held_price(solution, PastPrices(times * solution.price, LIMIT_NUSD), at(MIDDLE))
+    assert price > solution.price
+    assert cost_usd(solution, price) <= LEAST_PACE * solution.pace_usd < cost_usd(solution, price / ONE_STEP)
+
+
+@pytest.mark.parametrize("decisions", [0, CALLS])
+def test_at_the_ends_of_the_window_nothing_is_held(decisions: int) -> None:
+    now = replace(at(decisions), calls_left=max(1e-9, CALLS - decisions))
+    solution = solution_at(MIDDLE)
+    assert held_price(solution, PastPrices(1e3 * solution.price, LIMIT_NUSD), now) == solution.price
+
+
+def test_more_is_held_in_the_middle_than_towards_the_ends() -> None:
+    solution = solution_at(MIDDLE)
+    past = PastPrices(1.5 * solution.price, LIMIT_NUSD)
+    early, middle, late = (held_price(solution, past, at(n)) for n in (CALLS // 4, MIDDLE, 3 * CALLS // 4))
+    assert solution.price < early < middle > late > solution.price
+    assert early == pytest.approx(late)
+
+
+def test_money_that_has_no_price_is_not_held() -> None:
+    free = Solution(0.0, Choices(queries(0, 64), at(0).weigh), 1.0)
+    assert held_price(free, PastPrices(100.0, LIMIT_NUSD), at(MIDDLE)) == 0.0
+
+
+def test_nothing_is_held_without_a_past_or_under_another_limit() -> None:
+    solution = solution_at(MIDDLE)
+    assert held_price(solution, None, at(MIDDLE)) == solution.price
+    assert held_price(solution, PastPrices(1e3 * solution.price, LIMIT_NUSD - 1), at(MIDDLE)) == solution.price
+
+
+def test_the_past_is_the_mean_of_the_first_half_of_the_window() -> None:
+    past = None
+    for decisions, price in ((0, 8.0), (10, 4.0), (20, 1.0)):
+        past = past_with(past, price, at(decisions), since=10)
+    assert past is not None
+    assert past.mean_per_usd == pytest.approx((4.0 + 1.0) / 2)
+
+
+def test_later_prices_weigh_as_their_share_of_half_the_window() -> None:
+    past = past_with(PastPrices(8.0, LIMIT_NUSD), 4.0, at(CALLS - 64), since=64)
+    assert past is not None
+    assert past.mean_per_usd == pytest.approx(8.0 - 4.0 * 64 / (MEMORY * CALLS))
+
+
+def test_another_limit_begins_anew_and_a_price_that_does_not_suffice_says_nothing() -> None:
+    past = PastPrices(8.0, LIMIT_NUSD)
+    assert past_with(past, 3.0, at(MIDDLE, limit_usd=2 * LIMIT_USD), since=64) == PastPrices(3.0, 2 * LIMIT_NUSD)
+    assert past_with(past, MAX_PRICE_PER_USD, at(MIDDLE), since=64) == past
+    assert past_with(None, MAX_PRICE_PER_USD, at(0), since=0) is None
+
+
+def test_what_is_remembered_is_read_back() -> None:
+    past = PastPrices(12.5, LIMIT_NUSD)
+    assert PastPrices.before(past.remembered) == past
+    assert PastPrices.before(()) is None
+
+
+def test_replan_saves_while_money_buys_less_and_spends_it_when_it_buys_more_again() -> None:
+    """A third of the window the middle arm is as good as before, a third it is worth nothing, a third as before."""
+    spent_usd, mark, paces = 0.0, PriceMark(0.0, 0, -1), []
+    for number in range(0, CALLS, 50):
+        now = standing(spent_usd, number, limit_usd=0.3, holds_usd=None)
+        if CALLS <= 3 * number < 2 * CALLS:
+            now = without(1, now)
+        mark = Replan().solve(mark, now)
+        choices = Choices(now.reservoir(), now.weigh)
+        cost = choices.means(choices.shares(mark.price_per_usd))[1]
+        spent_usd += 50 * cost
+        paces.append(cost / (0.3 / CALLS))
+    third = len(paces) // 3
+    before, bad, after = sum(paces[:third]), sum(paces[third : 2 * third]), sum(paces[2 * third :])
+    assert bad < 0.9 * before
+    assert after > 1.1 * before
+    assert 0.98 < spent_usd / 0.3 <= 1.001
+    assert math.isfinite(mark.price_per_usd)
