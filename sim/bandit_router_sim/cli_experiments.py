@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bandit_router_sim.cli_checks import checked_budgets, checked_directory, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
+from bandit_router_sim.experiments.equal_money import equal_money_table, tasks_with_the_money_of
 from bandit_router_sim.experiments.runs import PLAYERS, Ground, Task, ground_of, inner_budgets, run_all, tasks_of
 from bandit_router_sim.experiments.tables import changes_tables, delays_table
 from bandit_router_sim.kept.cache import Finished, ResultCache
@@ -65,13 +66,29 @@ def experiments(
 
 
 def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console) -> str:
+    """The tables of all players, and of the default with the money of each peer."""
+    found = _played(ground, tasks, cache, jobs=jobs, console=console, what="changes")
+    pairs = {
+        task: same for player in ground.contexts for task, same in tasks_with_the_money_of(found, player=player).items()
+    }
+    text = changes_tables(ground, found)
+    if not pairs:
+        return text
+    same = _played(ground, list(pairs.values()), cache, jobs=jobs, console=console, what="equal money")
+    table = equal_money_table(pairs, {**found, **same}, queries=len(ground.material.log))
+    return f"{text}\n\n### The default with the peer's money\n\n{table}"
+
+
+def _played(
+    ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console, what: str
+) -> dict[Task, Finished]:
     found = {}
     with progress_of_runs(console) as progress:
-        bar = progress.add_task("changes", total=len(tasks))
+        bar = progress.add_task(what, total=len(tasks))
         for task, finished in run_all(ground, tasks, cache, jobs=jobs):
             found[task] = finished
             progress.advance(bar)
-    return changes_tables(ground, found)
+    return found
 
 
 def _delays(

@@ -59,7 +59,7 @@ def delays_table(found: Sequence[Loss]) -> str:
             *_case(loss.case),
             f"{loss.budget_usd:g}",
             f"{loss.reward_mean:.4f}",
-            _NONE if loss.case == PROMPT else _interval(loss.loss),
+            _NONE if loss.case == PROMPT else interval_text(loss.loss),
             f"{loss.utilisation:.4f}",
             f"{loss.utilisation_most:.6f}",
             f"{loss.refusals:.1f}",
@@ -117,7 +117,7 @@ def _difference_rows(runs: Runs, *, queries: int) -> Iterable[Sequence[str]]:
         phases = len(theirs[0].row["phases"])
         parts = [_apart(ours, theirs, queries, phase) for phase in range(phases)] if phases > 1 else []
         whole = _apart(ours, theirs, queries, None)
-        yield experiment, f"{budget_usd:g}", player, _interval(whole), "; ".join(map(_interval, parts)) or _NONE
+        yield experiment, f"{budget_usd:g}", player, interval_text(whole), "; ".join(map(interval_text, parts)) or _NONE
 
 
 def _apart(ours: Sequence[Finished], theirs: Sequence[Finished], queries: int, phase: int | None) -> Interval:
@@ -180,5 +180,6 @@ def _times(times: Sequence[int | None]) -> tuple[str, str, str]:
     return (f"{np.median(reached):.0f}", str(max(reached)), missed) if reached else (_NONE, _NONE, missed)
 
 
-def _interval(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
+    """The mean with its interval."""
     return f"{interval.mean:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"

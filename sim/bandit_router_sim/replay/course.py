@@ -105,4 +105,6 @@ def _money_usd(setting: Setting, tenants: IndexArray, windows: IndexArray) -> Fl
         else:
             per_request_usd = tenant.budget_usd or setting.budget_usd
         money_usd[tenants == index] = per_request_usd
+    for window in range(setting.scenario.windows):
+        money_usd[windows == window] *= setting.scenario.windows * setting.scenario.money_in(window)
     return money_usd

@@ -17,6 +17,7 @@ from bandit_router.core.resources import WindowKind
 
 At = int | float
 MAX_FACTOR = 1e6
+SUMS_TO_1 = 1e-6
 _STRICT = {"extra": "forbid"}
 
 
@@ -83,8 +84,9 @@ class Scenario:
     """Everything about a replay that is neither policy, budget nor order.
 
     `traffic`: per phase, patterns of the log's sources whose requests come in it (`bbh/*`); the others come throughout.
-    `windows`: budget windows of kind `window` in the reported stretch, equally long. `declare_demand`: tenants state
-    their calls per window; otherwise these are forecast. Rewards come `reward_delay` requests late and only with
+    `windows`: budget windows of kind `window` in the reported stretch, equally long; their limits are equal, too, or
+    `money_by_window` says what share of every tenant's money each has. `declare_demand`: tenants state their calls per
+    window; otherwise these are forecast. Rewards come `reward_delay` requests late and only with
     probability `reward_rate`; bills come `bill_delay` requests late. The pool assumes `default_reward` of answers that
     have no reward `default_reward_after` requests after the decision, in time that passes evenly within a window.
     """
@@ -97,6 +99,7 @@ class Scenario:
     windows: int = 1
     window: WindowKind = WindowKind.DAY
     carry_over: bool = False
+    money_by_window: tuple[float, ...] = ()
     declare_demand: bool = True
     reward_delay: int = 0
     bill_delay: int = 0
@@ -104,12 +107,18 @@ class Scenario:
     default_reward: float | None = None
     default_reward_after: int = 0
 
+    def money_in(self, window: int) -> float:
+        """The share of a tenant's money in the reported stretch that is its limit in this window."""
+        return self.money_by_window[window] if self.money_by_window else 1.0 / self.windows
+
     def __post_init__(self) -> None:
         for index, change in enumerate(self.changes):
             _check_change(f"changes[{index}]", change)
         _check_tenants(self.tenants)
         _require(self.windows >= 1, "windows", "must be at least 1")
         _require(self.window is not WindowKind.FIXED, "window", "must be hour, day, week or month")
+        _require(not (self.carry_over and self.money_by_window), "money_by_window", "must not be given with carry_over")
+        _check_shares("money_by_window", self.money_by_window, count=self.windows)
         _require(self.reward_delay >= 0, "reward_delay", "must not be negative")
         _require(self.bill_delay >= 0, "bill_delay", "must not be negative")
         _require(0.0 <= self.reward_rate <= 1.0, "reward_rate", "must be in 0..1")
@@ -183,6 +192,13 @@ def _check_tenants(tenants: Sequence[TenantShare]) -> None:
         _require(tenant.budget_usd is None or tenant.limit_usd is None, place, "gives budget_usd and limit_usd")
         for money_usd in (tenant.budget_usd, tenant.limit_usd):
             _require(money_usd is None or 0.0 < money_usd < math.inf, place, "budgets and limits must be positive")
+
+
+def _check_shares(key: str, shares: Sequence[float], *, count: int) -> None:
+    if shares:
+        _require(len(shares) == count, key, f"must be one for each of the {count} windows")
+        _require(all(share > 0.0 for share in shares), key, "must be positive")
+        _require(math.isclose(sum(shares), 1.0, rel_tol=SUMS_TO_1), key, "must sum to 1")
 
 
 def _require(holds: object, key: str, rule: str) -> None:

@@ -11,6 +11,7 @@ tenants:
   - {tenant_id: beta, share: 0.3, budget_usd: 0.0004}
 windows: 4
 window: day
+money_by_window: [0.1, 0.2, 0.3, 0.4]
 reward_delay: 300
 default_reward: 0.0
 default_reward_after: 1000

@@ -60,13 +60,13 @@ class Stage:
             await self.services.admin.create_tenant(self._tenant(index, window), dry_run=False)
 
     async def open_window(self, window: int) -> None:
-        """Go on to the next budget window. The first reported one sets the limit that they all open with."""
+        """Go on to the next budget window. The first reported one sets the limit that they open with, if it is one."""
         end_ms = window_at(self._rule, self._clock.now_ms()).end_ms
         assert end_ms is not None
         self._clock.jump((end_ms - self._clock.now_ms()) / 1000)
         for index in range(len(self._setting.scenario.tenants)):
             tenant = self._tenant(index, window)
-            if window == 0:
+            if window == 0 or self._setting.scenario.money_by_window:
                 await self.services.budgets.set_limit(
                     tenant.tenant_id, tenant.limit_nusd, reason="reported stretch", actor="replay"
                 )
@@ -133,19 +133,21 @@ class Stage:
         )
 
     def _limit_nusd(self, index: int, window: int) -> int:
-        """Of the learning stretch by its requests; of every reported window an equal part of the whole."""
-        share, course = self._setting.scenario.tenants[index], self._course
-        windows = self._setting.scenario.windows
+        """Of the learning stretch by its requests; of every reported window its part of the whole."""
+        scenario, course = self._setting.scenario, self._course
+        share, windows = scenario.tenants[index], scenario.windows
         reported = sum(course.requests_of(index, number) for number in range(windows))
         if share.limit_usd is not None:
-            limit_usd = Decimal(repr(share.limit_usd))
-            if window == LEARNING:
-                limit_usd = limit_usd * windows * course.requests_of(index, LEARNING) / max(1, reported)
-            return usd_to_nusd(limit_usd)
-        budget_usd = Decimal(repr(share.budget_usd or self._setting.budget_usd))
+            whole_usd = Decimal(repr(share.limit_usd)) * windows
+            learning_usd = whole_usd * course.requests_of(index, LEARNING) / max(1, reported)
+        else:
+            budget_usd = Decimal(repr(share.budget_usd or self._setting.budget_usd))
+            whole_usd, learning_usd = budget_usd * reported, budget_usd * course.requests_of(index, LEARNING)
         if window == LEARNING:
-            return usd_to_nusd(budget_usd * course.requests_of(index, LEARNING))
-        return usd_to_nusd(budget_usd * reported / windows)
+            return usd_to_nusd(learning_usd)
+        if scenario.money_by_window:
+            return usd_to_nusd(whole_usd * Decimal(repr(scenario.money_in(window))))
+        return usd_to_nusd(whole_usd / windows)
 
     def _time_between(self, window: int) -> float:
         """Seconds: all requests fit into the window, and the learner comes back within its lease.

@@ -29,7 +29,7 @@ tenants:
   - {tenant_id: beta, share: 0.3, budget_usd: 0.0004}
 windows: 4
 window: hour
-carry_over: true
+money_by_window: [0.1, 0.2, 0.3, 0.4]
 declare_demand: false
 reward_delay: 300
 bill_delay: 3
@@ -56,12 +56,16 @@ def test_a_file_may_use_every_field_and_names_itself_after_its_file(tmp_path: Pa
         tenants=(TenantShare("acme", 0.7, limit_usd=2.5), TenantShare("beta", 0.3, budget_usd=0.0004)),
         windows=4,
         window=WindowKind.HOUR,
-        carry_over=True,
+        money_by_window=(0.1, 0.2, 0.3, 0.4),
         declare_demand=False,
         reward_delay=300,
         bill_delay=3,
         reward_rate=0.1,
     )
+
+
+def test_what_windows_leave_may_be_carried_over(tmp_path: Path) -> None:
+    assert read_scenario(write(tmp_path, "carry_over: true")).carry_over
 
 
 def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
@@ -87,6 +91,10 @@ def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
         ("tenants: [{tenant_id: a, share: 1, limit_usd: 1, budget_usd: 1}]", "tenants[0]: gives budget_usd and"),
         ("tenants: []", "tenants: must name one or more"),
         ("windows: 0", "windows: must be at least 1"),
+        ("money_by_window: [0.5, 0.5]", "money_by_window: must be one for each of the 1 windows"),
+        ("{windows: 2, money_by_window: [1.0, 0.0]}", "money_by_window: must be positive"),
+        ("{windows: 2, money_by_window: [0.5, 0.6]}", "money_by_window: must sum to 1"),
+        ("{carry_over: true, money_by_window: [1.0]}", "money_by_window: must not be given with carry_over"),
         ("window: fixed", "window: must be hour, day, week or month"),
         ("window: year", "window: Input should be"),
         ("reward_rate: 1.5", "reward_rate: must be in 0..1"),

@@ -192,6 +192,17 @@ def test_every_window_has_its_own_limit(material: Material, kind: WindowKind) ->
     assert used == pytest.approx([spend_usd / limit_usd for spend_usd in spends])
 
 
+def test_windows_may_have_different_shares_of_the_money(material: Material) -> None:
+    shares = (0.2, 0.5, 0.3)
+    result = play(material, policy=POLICIES["default"], budget_usd=4e-4, windows=3, money_by_window=shares)
+    trace = result.trace
+    spends = [float(trace.costs_usd[trace.windows == window].sum()) for window in range(3)]
+    limits_usd = [4e-4 * COUNT * 0.75 * share for share in shares]
+    assert all(0.5 * limit_usd < spend <= limit_usd for spend, limit_usd in zip(spends, limits_usd, strict=True))
+    used = [window["utilisation"] for window in result.summary()["windows"]]
+    assert used == pytest.approx([spend / limit_usd for spend, limit_usd in zip(spends, limits_usd, strict=True)])
+
+
 def test_what_a_window_leaves_is_carried_over_if_the_scenario_says_so(material: Material) -> None:
     async def limit_nusd(*, carry_over: bool) -> int:
         replay = stepping(material, Scenario(windows=2, carry_over=carry_over, bill_delay=0), budget_usd=1.0)
