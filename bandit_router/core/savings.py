@@ -2,11 +2,11 @@
 
 When money suddenly buys less, because a model has silently got worse or a good one is away, the price at which the
 money left is spent falls, and the window's money goes into answers that are hardly better. If things were as before
-again, the same money would buy more. So the solved price λ is not taken where it is below
+again, the same money would buy more. So a solved price λ that is less than FALLEN · λ̄ is not taken, but
 
     HELD · 4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its solved prices
 
-unless calls would then cost less than LEAST_PACE of the pace. There is little to go by at the window's beginning, and
+or as much of it as lets calls cost LEAST_PACE of the pace. There is little to go by at the window's beginning, and
 little to save for at its end. What waiting can cost is λ per USD saved, and λ is low then. A price that rises is
 followed at once. The figures are measured: docs/decisions/0063-what-is-saved-can-still-be-spent.md.
 """
@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from bandit_router.core.budget_policies.protocol import Standing
 from bandit_router.core.endgame import Solution
 from bandit_router.core.replan import MAX_PRICE_PER_USD
+
+FALLEN = 0.5
+"""A price that is this share of the mean or more has not fallen far: models that learn make prices fall, too."""
 
 HELD = 0.9
 """Share of the mean price that is held in the middle of the window."""
@@ -65,6 +68,8 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
 def held_price(solution: Solution, past: PastPrices | None, standing: Standing) -> float:
     """The solved price, or a higher one that money may be worth again."""
     if past is None or past.limit_nusd != standing.limit_nusd or solution.price == 0.0:
+        return solution.price
+    if solution.price >= FALLEN * past.mean_per_usd:
         return solution.price
     elapsed = standing.decisions / standing.calls
     held = HELD * 4.0 * elapsed * (1.0 - elapsed) * past.mean_per_usd

@@ -9,10 +9,11 @@ from bandit_router.core.budget_policies.protocol import PriceMark, Reservoir, St
 from bandit_router.core.budget_policies.replan import Replan
 from bandit_router.core.endgame import Solution, price_to_the_end
 from bandit_router.core.replan import MAX_PRICE_PER_USD, Choices
-from bandit_router.core.savings import HELD, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
+from bandit_router.core.savings import FALLEN, HELD, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
 from tests.unit.core.test_endgame import CALLS, LIMIT_USD, queries, standing
 
 MIDDLE = CALLS // 2
+EARLY = round(0.19 * CALLS)
 LIMIT_NUSD = round(LIMIT_USD * 1e9)
 ONE_STEP = 1.002
 """Prices are a tenth of a percent apart."""
@@ -46,17 +47,19 @@ def test_a_price_that_rises_is_followed_at_once() -> None:
     assert held_price(solution, PastPrices(0.5 * solution.price, LIMIT_NUSD), at(MIDDLE)) == solution.price
 
 
-def test_a_price_that_falls_a_little_is_followed_at_once() -> None:
+def test_a_price_that_falls_by_less_than_half_is_followed_at_once() -> None:
     solution = solution_at(MIDDLE)
-    past = PastPrices(solution.price / (1.001 * HELD), LIMIT_NUSD)
-    assert held_price(solution, past, at(MIDDLE)) == solution.price
+    half = PastPrices(solution.price / FALLEN, LIMIT_NUSD)
+    assert held_price(solution, half, at(MIDDLE)) == solution.price
+    assert held_price(solution, PastPrices(1.001 * half.mean_per_usd, LIMIT_NUSD), at(MIDDLE)) > solution.price
 
 
 def test_a_price_that_falls_far_is_held_at_a_share_of_the_mean() -> None:
-    solution = solution_at(MIDDLE)
-    past = PastPrices(1.1 * solution.price / HELD, LIMIT_NUSD)
-    assert held_price(solution, past, at(MIDDLE)) == pytest.approx(1.1 * solution.price)
-    assert cost_usd(solution, 1.1 * solution.price) > LEAST_PACE * solution.pace_usd
+    solution, mean = solution_at(EARLY), 2.01 * solution_at(EARLY).price
+    held = HELD * 4 * (EARLY / CALLS) * (1 - EARLY / CALLS) * mean
+    assert solution.price < held
+    assert cost_usd(solution, held) > LEAST_PACE * solution.pace_usd
+    assert held_price(solution, PastPrices(mean, LIMIT_NUSD), at(EARLY)) == held
 
 
 @pytest.mark.parametrize("times", [100.0, 1e6])
@@ -74,11 +77,11 @@ def test_at_the_ends_of_the_window_nothing_is_held(decisions: int) -> None:
     assert held_price(solution, PastPrices(1e3 * solution.price, LIMIT_NUSD), now) == solution.price
 
 
-def test_more_is_held_in_the_middle_than_towards_the_ends() -> None:
+def test_less_is_held_towards_the_ends_of_the_window() -> None:
     solution = solution_at(MIDDLE)
-    past = PastPrices(1.5 * solution.price, LIMIT_NUSD)
-    early, middle, late = (held_price(solution, past, at(n)) for n in (CALLS // 4, MIDDLE, 3 * CALLS // 4))
-    assert solution.price < early < middle > late > solution.price
+    past = PastPrices(3.0 * solution.price, LIMIT_NUSD)
+    first, early, middle, late, last = (held_price(solution, past, at(CALLS * n // 100)) for n in (5, 12, 50, 88, 95))
+    assert solution.price == first < early < middle > late > last == solution.price
     assert early == pytest.approx(late)
 
 
