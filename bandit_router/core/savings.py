@@ -4,7 +4,7 @@ When money suddenly buys less, because a model has silently got worse or a good 
 money left is spent falls, and the window's money goes into answers that are hardly better. If things were as before
 again, the same money would buy more. So a solved price λ that is less than FALLEN · λ̄ is not taken, but
 
-    HELD · 4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its solved prices
+    4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its latest prices
 
 or as much of it as lets calls cost LEAST_PACE of the pace. There is little to go by at the window's beginning, and
 little to save for at its end. What waiting can cost is λ per USD saved, and λ is low then. A price that rises is
@@ -20,16 +20,16 @@ from bandit_router.core.endgame import Solution
 from bandit_router.core.replan import MAX_PRICE_PER_USD
 
 FALLEN = 0.5
-"""A price that is this share of the mean or more has not fallen far: models that learn make prices fall, too."""
+"""A price that is this share of the mean or more has not fallen far."""
 
-HELD = 0.9
-"""Share of the mean price that is held in the middle of the window."""
-
-LEAST_PACE = 0.6
+LEAST_PACE = 0.4
 """Share of the pace that calls cost at least while the price is held, where they would at the solved one."""
 
-MEMORY = 0.5
-"""Share of the window's calls over which prices are averaged."""
+MEMORY = 1 / 16
+"""Share of the window's calls over which prices are averaged: as models learn prices fall, too, but not suddenly."""
+
+FALLEN_MEMORY = 2.0
+"""The same while the price has fallen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,10 @@ class PastPrices:
     def before(cls, memory: tuple[float, ...]) -> PastPrices | None:
         """What `remembered` has made of it; None of nothing."""
         return cls(memory[0], int(memory[1])) if memory else None
+
+    def is_above(self, price: float) -> bool:
+        """Whether this price has fallen."""
+        return price < FALLEN * self.mean_per_usd
 
     @property
     def remembered(self) -> tuple[float, ...]:
@@ -60,19 +64,20 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
         return past
     if past is None or past.limit_nusd != standing.limit_nusd:
         return PastPrices(price, standing.limit_nusd)
-    whole = max(1.0, min(standing.decisions, MEMORY * standing.calls))
+    memory = FALLEN_MEMORY if past.is_above(price) else MEMORY
+    whole = max(1.0, min(standing.decisions, memory * standing.calls))
     weight = min(1.0, max(1, since) / whole)
     return PastPrices(past.mean_per_usd + weight * (price - past.mean_per_usd), standing.limit_nusd)
 
 
 def held_price(solution: Solution, past: PastPrices | None, standing: Standing) -> float:
     """The solved price, or a higher one that money may be worth again."""
-    if past is None or past.limit_nusd != standing.limit_nusd or solution.price == 0.0:
+    if past is None or past.limit_nusd != standing.limit_nusd:
         return solution.price
-    if solution.price >= FALLEN * past.mean_per_usd:
+    if solution.price == 0.0 or not past.is_above(solution.price):
         return solution.price
     elapsed = standing.decisions / standing.calls
-    held = HELD * 4.0 * elapsed * (1.0 - elapsed) * past.mean_per_usd
+    held = 4.0 * elapsed * (1.0 - elapsed) * past.mean_per_usd
     if held <= solution.price:
         return solution.price
     most = solution.choices.price_at(LEAST_PACE * solution.pace_usd, hint=solution.price)

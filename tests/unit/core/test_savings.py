@@ -9,7 +9,7 @@ from bandit_router.core.budget_policies.protocol import PriceMark, Reservoir, St
 from bandit_router.core.budget_policies.replan import Replan
 from bandit_router.core.endgame import Solution, price_to_the_end
 from bandit_router.core.replan import MAX_PRICE_PER_USD, Choices
-from bandit_router.core.savings import FALLEN, HELD, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
+from bandit_router.core.savings import FALLEN, FALLEN_MEMORY, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
 from tests.unit.core.test_endgame import CALLS, LIMIT_USD, queries, standing
 
 MIDDLE = CALLS // 2
@@ -56,7 +56,7 @@ def test_a_price_that_falls_by_less_than_half_is_followed_at_once() -> None:
 
 def test_a_price_that_falls_far_is_held_at_a_share_of_the_mean() -> None:
     solution, mean = solution_at(EARLY), 2.01 * solution_at(EARLY).price
-    held = HELD * 4 * (EARLY / CALLS) * (1 - EARLY / CALLS) * mean
+    held = 4 * (EARLY / CALLS) * (1 - EARLY / CALLS) * mean
     assert solution.price < held
     assert cost_usd(solution, held) > LEAST_PACE * solution.pace_usd
     assert held_price(solution, PastPrices(mean, LIMIT_NUSD), at(EARLY)) == held
@@ -96,18 +96,20 @@ def test_nothing_is_held_without_a_past_or_under_another_limit() -> None:
     assert held_price(solution, PastPrices(1e3 * solution.price, LIMIT_NUSD - 1), at(MIDDLE)) == solution.price
 
 
-def test_the_past_is_the_mean_of_the_first_half_of_the_window() -> None:
+def test_the_past_is_the_mean_of_the_prices_at_first() -> None:
     past = None
-    for decisions, price in ((0, 8.0), (10, 4.0), (20, 1.0)):
+    for decisions, price in ((0, 8.0), (10, 5.0), (20, 3.0)):
         past = past_with(past, price, at(decisions), since=10)
     assert past is not None
-    assert past.mean_per_usd == pytest.approx((4.0 + 1.0) / 2)
+    assert past.mean_per_usd == pytest.approx((5.0 + 3.0) / 2)
 
 
-def test_later_prices_weigh_as_their_share_of_half_the_window() -> None:
-    past = past_with(PastPrices(8.0, LIMIT_NUSD), 4.0, at(CALLS - 64), since=64)
+@pytest.mark.parametrize(("price", "memory"), [(4.0, MEMORY), (12.0, MEMORY), (3.9, FALLEN_MEMORY)])
+def test_later_prices_weigh_less_while_they_have_fallen_by_more_than_half(price: float, memory: float) -> None:
+    past = past_with(PastPrices(8.0, LIMIT_NUSD), price, at(CALLS - 64), since=64)
     assert past is not None
-    assert past.mean_per_usd == pytest.approx(8.0 - 4.0 * 64 / (MEMORY * CALLS))
+    whole = min(CALLS - 64, memory * CALLS)
+    assert past.mean_per_usd == pytest.approx(8.0 + (price - 8.0) * 64 / whole)
 
 
 def test_another_limit_begins_anew_and_a_price_that_does_not_suffice_says_nothing() -> None:
