@@ -6,9 +6,11 @@ again, the same money would buy more. So a solved price λ that is less than FAL
 
     4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its latest prices
 
-or as much of it as lets calls cost LEAST_PACE of the pace. There is little to go by at the window's beginning, and
-little to save for at its end. What waiting can cost is λ per USD saved, and λ is low then. A price that rises is
-followed at once. The figures are measured: docs/decisions/0063-what-is-saved-can-still-be-spent.md.
+or the price at which calls cost no more than LEAST_PACE of the pace, if that is lower. There is little to go by at the
+window's beginning, and little to save for at its end. (Where nobody knows how many calls are left, as many as there
+were are expected, and e is a half.) What waiting can cost is λ per USD saved, and λ is low then. A price that rises is
+followed at once. A pace that is an organisation's says nothing of the tenant's window: then no price is held, and none
+remembered. The figures are measured: docs/decisions/0063-what-is-saved-can-still-be-spent.md.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ FALLEN = 0.5
 """A price that is this share of the mean or more has not fallen far."""
 
 LEAST_PACE = 0.4
-"""Share of the pace that calls cost at least while the price is held, where they would at the solved one."""
+"""No price is held that is higher than needed for calls to cost this share of the pace."""
 
 MEMORY = 1 / 16
 """Share of the window's calls over which prices are averaged: as models learn prices fall, too, but not suddenly."""
@@ -58,9 +60,9 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
     """The past with the price that was solved now, `since` decisions after the last.
 
     Under another limit money is worth something else, so the past begins anew. A price at which calls cost more than
-    the pace all the same says nothing.
+    the pace all the same says nothing, nor does one for the pace of an organisation.
     """
-    if price >= MAX_PRICE_PER_USD:
+    if price >= MAX_PRICE_PER_USD or _is_bound_above(standing):
         return past
     if past is None or past.limit_nusd != standing.limit_nusd:
         return PastPrices(price, standing.limit_nusd)
@@ -72,7 +74,7 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
 
 def held_price(solution: Solution, past: PastPrices | None, standing: Standing) -> float:
     """The solved price, or a higher one that money may be worth again."""
-    if past is None or past.limit_nusd != standing.limit_nusd:
+    if past is None or past.limit_nusd != standing.limit_nusd or _is_bound_above(standing):
         return solution.price
     if solution.price == 0.0 or not past.is_above(solution.price):
         return solution.price
@@ -82,3 +84,8 @@ def held_price(solution: Solution, past: PastPrices | None, standing: Standing) 
         return solution.price
     most = solution.choices.price_at(LEAST_PACE * solution.pace_usd, hint=solution.price)
     return max(solution.price, min(held, most))
+
+
+def _is_bound_above(standing: Standing) -> bool:
+    """Whether the pace is that of the tenant's organisation."""
+    return standing.pace_above_usd < standing.own_pace_usd

@@ -13,7 +13,7 @@ from bandit_router_sim.cli_checks import checked_budgets, checked_directory, che
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
 from bandit_router_sim.experiments.equal_money import equal_money_table, tasks_with_the_money_of
 from bandit_router_sim.experiments.runs import PLAYERS, Ground, Task, ground_of, inner_budgets, run_all, tasks_of
-from bandit_router_sim.experiments.tables import changes_tables, delays_table
+from bandit_router_sim.experiments.tables import BASELINE, changes_tables, delays_table
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.cost_range import cost_range_usd
@@ -68,6 +68,8 @@ def experiments(
 def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console) -> str:
     """The tables of all players, and of the default with the money of each peer."""
     found = _played(ground, tasks, cache, jobs=jobs, console=console, what="changes")
+    if not any(task.player == BASELINE for task in tasks):
+        return changes_tables(ground, found)
     pairs = {
         task: same for player in ground.contexts for task, same in tasks_with_the_money_of(found, player=player).items()
     }

@@ -1,7 +1,9 @@
 """The product with a peer's money: in every phase of an experiment it may spend what the peer has spent in it.
 
 A peer that paces badly spends more in one phase than in another, so its reward of a phase is another phase's money.
-Here every phase is a window of its own, whose limit is the peer's spend in it.
+Here every phase is a window of its own, whose limit is the peer's spend in it; so nothing is saved for a later phase,
+and what a window leaves is lost. The learning stretch has the peer's mean spend per request. Windows begin one request
+after phases where the stretch does not divide by three.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from bandit_router_sim.compare.intervals import paired_interval
 from bandit_router_sim.experiments.runs import PLAYERS, Task, rewards_by_query
 from bandit_router_sim.experiments.tables import BASELINE, interval_text
 from bandit_router_sim.kept.cache import Finished
+from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.prior_study.tables import markdown
 from bandit_router_sim.replay.setting import POLICIES
 
@@ -27,19 +30,25 @@ Pairs = Mapping[Task, Task]
 
 
 def tasks_with_the_money_of(found: Mapping[Task, Finished], *, player: str) -> dict[Task, Task]:
-    """For every task that this peer has played in EXPERIMENTS, the default's with its money."""
-    return {task: _with_money_of(task, run) for task, run in found.items() if _is_of(task, player)}
+    """For every task that this peer has played in EXPERIMENTS, the default's with its money.
+
+    A run in which the peer had nothing left to spend in some phase has no partner.
+    """
+    mine = {task: run for task, run in found.items() if task.experiment in EXPERIMENTS and task.player == player}
+    spent_usd = {task: spent_by_phase(run) for task, run in mine.items()}
+    return {task: _with_money(task, usd, len(mine[task].rewards)) for task, usd in spent_usd.items() if usd.all()}
 
 
-def _is_of(task: Task, player: str) -> bool:
-    return task.experiment in EXPERIMENTS and task.player == player
+def spent_by_phase(run: Finished) -> FloatArray:
+    """USD (3,) spent in each phase."""
+    costs_usd, phases = run.details["cost_usd"].astype(np.float64), run.details["phase"]
+    return np.array([costs_usd[phases == phase].sum() for phase in range(PHASES)])
 
 
-def _with_money_of(task: Task, run: Finished) -> Task:
-    spent_usd = np.array([run.details["cost_usd"][run.details["phase"] == phase].sum() for phase in range(PHASES)])
+def _with_money(task: Task, spent_usd: FloatArray, requests: int) -> Task:
     shares = tuple((spent_usd / spent_usd.sum()).tolist())
     scenario = replace(task.setting.scenario, windows=PHASES, money_by_window=shares)
-    budget_usd = float(spent_usd.sum()) / len(run.rewards)
+    budget_usd = float(spent_usd.sum()) / requests
     setting = replace(task.setting, policy=POLICIES[BASELINE], budget_usd=budget_usd, scenario=scenario)
     return replace(task, player=BASELINE, setting=setting)
 
@@ -60,9 +69,9 @@ def _rows(pairs: Pairs, found: Mapping[Task, Finished], *, queries: int) -> Iter
             experiment,
             f"{budget_usd:g}",
             player,
-            _by_phase(theirs, "reward_mean", 4),
-            _by_phase(ours, "reward_mean", 4),
-            _by_phase(ours, "utilisation", 2),
+            _rewards_by_phase(theirs),
+            _rewards_by_phase(ours),
+            _used(ours, theirs),
             "; ".join(interval_text(paired_interval(grid, np.isfinite(grid))) for grid in apart),
         )
 
@@ -79,6 +88,11 @@ def _places(
         yield place, [found[task] for task in members], [found[pairs[task]] for task in members]
 
 
-def _by_phase(runs: Sequence[Finished], field: str, digits: int) -> str:
-    means = np.mean([[part[field] for part in run.row["phases"]] for run in runs], axis=0)
-    return " ".join(f"{value:.{digits}f}" for value in means.tolist())
+def _rewards_by_phase(runs: Sequence[Finished]) -> str:
+    means = np.mean([[part["reward_mean"] for part in run.row["phases"]] for run in runs], axis=0)
+    return " ".join(f"{value:.4f}" for value in means.tolist())
+
+
+def _used(ours: Sequence[Finished], theirs: Sequence[Finished]) -> str:
+    shares = [spent_by_phase(run) / spent_by_phase(its) for run, its in zip(ours, theirs, strict=True)]
+    return " ".join(f"{value:.2f}" for value in np.mean(shares, axis=0).tolist())

@@ -119,6 +119,42 @@ def test_another_limit_begins_anew_and_a_price_that_does_not_suffice_says_nothin
     assert past_with(None, MAX_PRICE_PER_USD, at(0), since=0) is None
 
 
+@pytest.mark.parametrize("since", [0, -5])
+def test_a_price_counts_for_one_decision_at_least_and_for_the_whole_mean_at_most(since: int) -> None:
+    past = PastPrices(8.0, LIMIT_NUSD)
+    once, all_at_once = (past_with(past, 6.0, at(100), since=count) for count in (since, 1_000))
+    assert once == PastPrices(8.0 - 2.0 / 100, LIMIT_NUSD)
+    assert all_at_once == PastPrices(6.0, LIMIT_NUSD)
+
+
+def test_the_least_pace_is_a_share_of_the_pace_that_was_solved_for() -> None:
+    found = solution_at(MIDDLE)
+    slow = replace(found, pace_usd=0.5 * found.pace_usd, price=found.choices.price_at(0.5 * found.pace_usd))
+    price = held_price(slow, PastPrices(1e3 * slow.price, LIMIT_NUSD), at(MIDDLE))
+    assert cost_usd(slow, price) <= LEAST_PACE * slow.pace_usd < cost_usd(slow, price / ONE_STEP)
+
+
+def test_for_the_pace_of_an_organisation_nothing_is_held_and_nothing_remembered() -> None:
+    now = at(MIDDLE)
+    bound = replace(now, pace_above_usd=0.9 * now.own_pace_usd)
+    solution, past = price_to_the_end(bound, hint=0.0), PastPrices(1e3, LIMIT_NUSD)
+    assert held_price(solution, past, now) > solution.price
+    assert held_price(solution, past, bound) == solution.price
+    assert past_with(past, 5.0, bound, since=64) == past
+    assert past_with(None, 5.0, bound, since=64) is None
+
+
+def test_replan_remembers_the_prices_that_it_solved_not_those_it_held() -> None:
+    before = Replan().solve(PriceMark(0.0, 0, -1), at(MIDDLE - 64))
+    memory = (before.memory[0], 4 * before.price_per_usd, float(LIMIT_NUSD))
+    after = Replan().solve(replace(before, memory=memory), at(MIDDLE))
+    solved = price_to_the_end(at(MIDDLE), hint=0.0).price
+    past = past_with(PastPrices(memory[1], LIMIT_NUSD), solved, at(MIDDLE), since=64)
+    assert after.price_per_usd > solved
+    assert past is not None
+    assert after.memory == (before.memory[0], *past.remembered)
+
+
 def test_what_is_remembered_is_read_back() -> None:
     past = PastPrices(12.5, LIMIT_NUSD)
     assert PastPrices.before(past.remembered) == past

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bandit_router_sim.experiments.equal_money import EXPERIMENTS, PHASES, equal_money_table, tasks_with_the_money_of
+from bandit_router_sim.experiments.equal_money import (
+    EXPERIMENTS,
+    PHASES,
+    equal_money_table,
+    spent_by_phase,
+    tasks_with_the_money_of,
+)
 from bandit_router_sim.experiments.runs import Task, ground_of, run_all, tasks_of
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.peers.registry import PEERS
@@ -32,11 +39,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     return material, theirs, pairs, dict(run_all(ground, list(pairs.values()), cache, jobs=1))
 
 
-def spent_usd(run: Finished) -> list[float]:
-    costs, phases = run.details["cost_usd"], run.details["phase"]
-    return [float(costs[phases == phase].sum()) for phase in range(PHASES)]
-
-
 def test_every_run_of_the_experiments_of_three_phases_has_a_partner(played: Played) -> None:
     _, theirs, pairs, _ = played
     assert list(pairs) == [task for task in theirs if task.experiment in EXPERIMENTS]
@@ -47,9 +49,26 @@ def test_every_run_of_the_experiments_of_three_phases_has_a_partner(played: Play
 def test_in_no_phase_more_is_spent_than_the_peer_has(played: Played) -> None:
     _, theirs, pairs, ours = played
     for task, pair in pairs.items():
-        mine, its = spent_usd(ours[pair]), spent_usd(theirs[task])
+        mine, its = spent_by_phase(ours[pair]), spent_by_phase(theirs[task])
         assert all(0.0 < used <= limit * (1 + 1e-5) for used, limit in zip(mine, its, strict=True))
         assert sum(mine) > 0.5 * sum(its)
+
+
+def test_the_limits_are_what_the_peer_has_spent(played: Played) -> None:
+    _, theirs, pairs, _ = played
+    for task, pair in pairs.items():
+        whole_usd = pair.setting.budget_usd * len(theirs[task].rewards)
+        limits_usd = [whole_usd * pair.setting.scenario.money_in(window) for window in range(PHASES)]
+        assert limits_usd == pytest.approx(spent_by_phase(theirs[task]).tolist(), rel=1e-6)
+
+
+def test_a_run_without_money_in_some_phase_has_no_partner(played: Played) -> None:
+    _, theirs, pairs, _ = played
+    task = next(iter(pairs))
+    details = dict(theirs[task].details)
+    details["cost_usd"] = np.where(details["phase"] == 1, np.float32(0), details["cost_usd"])
+    broke = replace(theirs[task], details=details)
+    assert tasks_with_the_money_of({**theirs, task: broke}, player=PEER).keys() == pairs.keys() - {task}
 
 
 def test_the_same_queries_are_asked_in_every_phase(played: Played) -> None:
@@ -65,5 +84,12 @@ def test_the_table_has_a_row_for_every_experiment_and_budget(played: Played) -> 
     rows = text.splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == list(EXPERIMENTS)
     first = [task for task in pairs if task.experiment == EXPERIMENTS[0]]
-    before = np.mean([theirs[task].rewards[theirs[task].details["phase"] == 0].mean() for task in first])
-    assert f"{before:.4f} " in rows[0]
+    its, mine = [theirs[task] for task in first], [ours[pairs[task]] for task in first]
+    cells = rows[0].strip("| ").split(" | ")
+    assert cells[3].split()[0] == f"{mean_in(its, 0):.4f}"
+    assert cells[4].split()[0] == f"{mean_in(mine, 0):.4f}"
+    assert float(cells[6].split()[0]) == pytest.approx(mean_in(mine, 0) - mean_in(its, 0), abs=2e-4)
+
+
+def mean_in(runs: list[Finished], phase: int) -> float:
+    return float(np.mean([run.rewards[run.details["phase"] == phase].mean() for run in runs]))
