@@ -4,7 +4,7 @@ When money suddenly buys less, because a model has silently got worse or a good 
 money left is spent falls, and the window's money goes into answers that are hardly better. If things were as before
 again, the same money would buy more. So a solved price λ that is less than FALLEN · λ̄ is not taken, but
 
-    4 e (1 − e) · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its latest prices
+    27/4 e (1 − e)² · λ̄        e: the share of the window's calls that is past, λ̄: the mean of its latest prices
 
 or the price at which calls cost no more than LEAST_PACE of the pace, if that is lower. There is little to go by at the
 window's beginning, and little to save for at its end. (Where nobody knows how many calls are left, as many as there
@@ -26,6 +26,9 @@ FALLEN = 0.5
 
 LEAST_PACE = 0.4
 """No price is held that is higher than needed for calls to cost this share of the pace."""
+
+LEAST_WORTH = 0.01
+"""Reward that the pace must be worth at the mean price: where money is worth less, none is saved."""
 
 MEMORY = 1 / 16
 """Share of the window's calls over which prices are averaged: as models learn prices fall, too, but not suddenly."""
@@ -78,8 +81,10 @@ def held_price(solution: Solution, past: PastPrices | None, standing: Standing) 
         return solution.price
     if solution.price == 0.0 or not past.is_above(solution.price):
         return solution.price
+    if past.mean_per_usd * solution.pace_usd < LEAST_WORTH:
+        return solution.price
     elapsed = standing.decisions / standing.calls
-    held = 4.0 * elapsed * (1.0 - elapsed) * past.mean_per_usd
+    held = 6.75 * elapsed * (1.0 - elapsed) ** 2 * past.mean_per_usd
     if held <= solution.price:
         return solution.price
     most = solution.choices.price_at(LEAST_PACE * solution.pace_usd, hint=solution.price)

@@ -9,11 +9,20 @@ from bandit_router.core.budget_policies.protocol import PriceMark, Reservoir, St
 from bandit_router.core.budget_policies.replan import Replan
 from bandit_router.core.endgame import Solution, price_to_the_end
 from bandit_router.core.replan import MAX_PRICE_PER_USD, Choices
-from bandit_router.core.savings import FALLEN, FALLEN_MEMORY, LEAST_PACE, MEMORY, PastPrices, held_price, past_with
+from bandit_router.core.savings import (
+    FALLEN,
+    FALLEN_MEMORY,
+    LEAST_PACE,
+    LEAST_WORTH,
+    MEMORY,
+    PastPrices,
+    held_price,
+    past_with,
+)
 from tests.unit.core.test_endgame import CALLS, LIMIT_USD, queries, standing
 
 MIDDLE = CALLS // 2
-EARLY = round(0.19 * CALLS)
+EARLY = round(0.1 * CALLS)
 LIMIT_NUSD = round(LIMIT_USD * 1e9)
 ONE_STEP = 1.002
 """Prices are a tenth of a percent apart."""
@@ -56,7 +65,7 @@ def test_a_price_that_falls_by_less_than_half_is_followed_at_once() -> None:
 
 def test_a_price_that_falls_far_is_held_at_a_share_of_the_mean() -> None:
     solution, mean = solution_at(EARLY), 2.01 * solution_at(EARLY).price
-    held = 4 * (EARLY / CALLS) * (1 - EARLY / CALLS) * mean
+    held = 6.75 * (EARLY / CALLS) * (1 - EARLY / CALLS) ** 2 * mean
     assert solution.price < held
     assert cost_usd(solution, held) > LEAST_PACE * solution.pace_usd
     assert held_price(solution, PastPrices(mean, LIMIT_NUSD), at(EARLY)) == held
@@ -79,10 +88,17 @@ def test_at_the_ends_of_the_window_nothing_is_held(decisions: int) -> None:
 
 def test_less_is_held_towards_the_ends_of_the_window() -> None:
     solution = solution_at(MIDDLE)
-    past = PastPrices(3.0 * solution.price, LIMIT_NUSD)
-    first, early, middle, late, last = (held_price(solution, past, at(CALLS * n // 100)) for n in (5, 12, 50, 88, 95))
-    assert solution.price == first < early < middle > late > last == solution.price
-    assert early == pytest.approx(late)
+    past = PastPrices(2.5 * solution.price, LIMIT_NUSD)
+    first, early, third, late, last = (held_price(solution, past, at(CALLS * n // 100)) for n in (3, 9, 33, 65, 80))
+    assert solution.price == first < early < third > late > last == solution.price
+
+
+def test_where_money_is_worth_little_none_is_saved() -> None:
+    solution = solution_at(MIDDLE)
+    mean = 1.01 * LEAST_WORTH / solution.pace_usd
+    cheap = replace(solution, price=0.1 * mean)
+    assert held_price(cheap, PastPrices(mean, LIMIT_NUSD), at(MIDDLE)) > cheap.price
+    assert held_price(cheap, PastPrices(0.98 * mean, LIMIT_NUSD), at(MIDDLE)) == cheap.price
 
 
 def test_money_that_has_no_price_is_not_held() -> None:
