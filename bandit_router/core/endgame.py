@@ -73,7 +73,7 @@ def price_to_the_end(standing: Standing, *, hint: float) -> Solution:
     if 0 < len(within) < len(holds.usd):
         choices = _among(within, reservoir, holds)
     even = _solved(choices, standing.pace_usd, hint=hint)
-    if even.price == 0.0 or not within or standing.pace_usd < standing.own_pace_usd:
+    if even.price == 0.0 or not within or standing.is_bound_above:
         return even
     end = _end_of(standing, reservoir, holds, within)
     if end is None or _net_reward(choices, even.price) >= end.reward + ENOUGH:

@@ -65,7 +65,7 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
     Under another limit money is worth something else, so the past begins anew. A price at which calls cost more than
     the pace all the same says nothing, nor does one for the pace of an organisation.
     """
-    if price >= MAX_PRICE_PER_USD or _is_bound_above(standing):
+    if price >= MAX_PRICE_PER_USD or standing.is_bound_above:
         return past
     if past is None or past.limit_nusd != standing.limit_nusd:
         return PastPrices(price, standing.limit_nusd)
@@ -77,7 +77,7 @@ def past_with(past: PastPrices | None, price: float, standing: Standing, *, sinc
 
 def held_price(solution: Solution, past: PastPrices | None, standing: Standing) -> float:
     """The solved price, or a higher one that money may be worth again."""
-    if past is None or past.limit_nusd != standing.limit_nusd or _is_bound_above(standing):
+    if past is None or past.limit_nusd != standing.limit_nusd or standing.is_bound_above:
         return solution.price
     if solution.price == 0.0 or not past.is_above(solution.price):
         return solution.price
@@ -89,8 +89,3 @@ def held_price(solution: Solution, past: PastPrices | None, standing: Standing) 
         return solution.price
     most = solution.choices.price_at(LEAST_PACE * solution.pace_usd, hint=solution.price)
     return max(solution.price, min(held, most))
-
-
-def _is_bound_above(standing: Standing) -> bool:
-    """Whether the pace is that of the tenant's organisation."""
-    return standing.pace_above_usd < standing.own_pace_usd

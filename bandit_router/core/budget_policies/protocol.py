@@ -114,6 +114,11 @@ class Standing:
         """Money left per call that is left, where there is the least of it."""
         return min(self.own_pace_usd, self.pace_above_usd)
 
+    @property
+    def is_bound_above(self) -> bool:
+        """Whether the pace is that of the tenant's organisation."""
+        return self.pace_above_usd < self.own_pace_usd
+
 
 def left_of(limit_nusd: int, committed_nusd: int) -> float:
     """Money left in a window, in USD."""

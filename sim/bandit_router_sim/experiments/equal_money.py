@@ -8,14 +8,20 @@ after phases where the stretch does not divide by three.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bandit_router_sim.compare.intervals import paired_interval
-from bandit_router_sim.experiments.runs import PLAYERS, Task, rewards_by_query
-from bandit_router_sim.experiments.tables import BASELINE, interval_text
+from bandit_router_sim.experiments.runs import Task
+from bandit_router_sim.experiments.tables import (
+    BASELINE,
+    difference,
+    grouped,
+    interval_text,
+    rewards_text,
+    shares_text,
+)
 from bandit_router_sim.kept.cache import Finished
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.prior_study.tables import markdown
@@ -60,39 +66,16 @@ def equal_money_table(pairs: Pairs, found: Mapping[Task, Finished], *, queries: 
 
 
 def _rows(pairs: Pairs, found: Mapping[Task, Finished], *, queries: int) -> Iterable[Sequence[str]]:
-    for (experiment, budget_usd, player), theirs, ours in _places(pairs, found):
-        apart = [
-            rewards_by_query(ours, queries, phase=phase) - rewards_by_query(theirs, queries, phase=phase)
-            for phase in range(PHASES)
-        ]
+    with_its_money = grouped({task: found[pair] for task, pair in pairs.items()})
+    for place, theirs in grouped({task: found[task] for task in pairs}).items():
+        experiment, budget_usd, player = place
+        ours = with_its_money[place]
         yield (
             experiment,
             f"{budget_usd:g}",
             player,
-            _rewards_by_phase(theirs),
-            _rewards_by_phase(ours),
-            _used(ours, theirs),
-            "; ".join(interval_text(paired_interval(grid, np.isfinite(grid))) for grid in apart),
+            rewards_text(theirs),
+            rewards_text(ours),
+            shares_text([spent_by_phase(run) / spent_by_phase(its) for run, its in zip(ours, theirs, strict=True)]),
+            "; ".join(interval_text(difference(ours, theirs, queries, phase)) for phase in range(PHASES)),
         )
-
-
-def _places(
-    pairs: Pairs, found: Mapping[Task, Finished]
-) -> Iterator[tuple[tuple[str, float, str], list[Finished], list[Finished]]]:
-    """By experiment, budget and peer: its runs and the product's, in the order of their seeds."""
-    order = {name: index for index, name in enumerate((*EXPERIMENTS, *PLAYERS))}
-    tasks = sorted(pairs, key=lambda t: (order[t.experiment], t.setting.budget_usd, order[t.player], t.setting.seed))
-    places = dict.fromkeys((task.experiment, task.setting.budget_usd, task.player) for task in tasks)
-    for place in places:
-        members = [task for task in tasks if (task.experiment, task.setting.budget_usd, task.player) == place]
-        yield place, [found[task] for task in members], [found[pairs[task]] for task in members]
-
-
-def _rewards_by_phase(runs: Sequence[Finished]) -> str:
-    means = np.mean([[part["reward_mean"] for part in run.row["phases"]] for run in runs], axis=0)
-    return " ".join(f"{value:.4f}" for value in means.tolist())
-
-
-def _used(ours: Sequence[Finished], theirs: Sequence[Finished]) -> str:
-    shares = [spent_by_phase(run) / spent_by_phase(its) for run, its in zip(ours, theirs, strict=True)]
-    return " ".join(f"{value:.2f}" for value in np.mean(shares, axis=0).tolist())

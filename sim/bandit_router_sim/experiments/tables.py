@@ -26,7 +26,7 @@ Runs = Mapping[tuple[str, float, str], Sequence[Finished]]
 
 def changes_tables(ground: Ground, found: Found) -> str:
     """Rewards and money by phase, differences, and how soon new arms are taken up and drops are recovered from."""
-    runs = _grouped(found)
+    runs = grouped(found)
     parts = [
         "### Rewards and money",
         markdown(_MONEY, [_money_row(place, members) for place, members in runs.items()]),
@@ -73,7 +73,8 @@ def _case(case: Lateness) -> tuple[str, str, str, str]:
     return case.policy, str(case.reward_delay), f"{case.reward_rate:.0%}", str(case.bill_delay)
 
 
-def _grouped(found: Found) -> Runs:
+def grouped(found: Found) -> Runs:
+    """By experiment, budget and player; experiments in the order of EXPERIMENTS."""
     groups: dict[tuple[str, float, str], list[Finished]] = {}
     order = {experiment: index for index, experiment in enumerate(EXPERIMENTS)}
     for task in sorted(found, key=lambda t: (order[t.experiment], t.setting.budget_usd, t.player, t.setting.seed)):
@@ -88,22 +89,28 @@ def _money_row(place: tuple[str, float, str], members: Sequence[Finished]) -> Se
     """Means over orders; `most`: of all orders; `unstopped`: spend beyond the budget, had nobody stopped it."""
     experiment, budget_usd, player = place
     rows = [member.row for member in members]
-
-    def by_phase(field: str) -> list[float]:
-        values: list[float] = np.mean([[part[field] for part in row["phases"]] for row in rows], axis=0).tolist()
-        return values
-
     return (
         experiment,
         f"{budget_usd:g}",
         player,
-        " ".join(f"{value:.4f}" for value in by_phase("reward_mean")),
-        " ".join(f"{value:.2f}" for value in by_phase("utilisation")),
+        rewards_text(members),
+        shares_text([[part["utilisation"] for part in row["phases"]] for row in rows]),
         f"{np.mean([row['utilisation'] for row in rows]):.4f}",
         f"{max(row['utilisation'] for row in rows):.4f}",
         f"{np.mean([row['refusals'] for row in rows]):.1f}",
         f"{np.mean([row['overspend'] for row in rows]):+.1%}",
     )
+
+
+def rewards_text(members: Sequence[Finished]) -> str:
+    """Mean reward of every phase."""
+    means = np.mean([[part["reward_mean"] for part in member.row["phases"]] for member in members], axis=0)
+    return " ".join(f"{value:.4f}" for value in means.tolist())
+
+
+def shares_text(shares: Sequence[Sequence[float]] | Sequence[FloatArray]) -> str:
+    """Means over runs of shares by phase (runs, phases)."""
+    return " ".join(f"{value:.2f}" for value in np.mean(shares, axis=0).tolist())
 
 
 _DIFFERENCES = ("experiment", "USD", "against", "whole stretch", "by phase")
@@ -115,12 +122,13 @@ def _difference_rows(runs: Runs, *, queries: int) -> Iterable[Sequence[str]]:
         if player == BASELINE or ours is None:
             continue
         phases = len(theirs[0].row["phases"])
-        parts = [_apart(ours, theirs, queries, phase) for phase in range(phases)] if phases > 1 else []
-        whole = _apart(ours, theirs, queries, None)
+        parts = [difference(ours, theirs, queries, phase) for phase in range(phases)] if phases > 1 else []
+        whole = difference(ours, theirs, queries, None)
         yield experiment, f"{budget_usd:g}", player, interval_text(whole), "; ".join(map(interval_text, parts)) or _NONE
 
 
-def _apart(ours: Sequence[Finished], theirs: Sequence[Finished], queries: int, phase: int | None) -> Interval:
+def difference(ours: Sequence[Finished], theirs: Sequence[Finished], queries: int, phase: int | None) -> Interval:
+    """Reward of ours less theirs in the same orders, of a phase or of the whole stretch."""
     apart = rewards_by_query(ours, queries, phase=phase) - rewards_by_query(theirs, queries, phase=phase)
     return paired_interval(apart, np.isfinite(apart))
 

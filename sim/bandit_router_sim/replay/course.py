@@ -105,6 +105,6 @@ def _money_usd(setting: Setting, tenants: IndexArray, windows: IndexArray) -> Fl
         else:
             per_request_usd = tenant.budget_usd or setting.budget_usd
         money_usd[tenants == index] = per_request_usd
-    for window in range(setting.scenario.windows):
-        money_usd[windows == window] *= setting.scenario.windows * setting.scenario.money_in(window)
+    for window, share in enumerate(setting.scenario.money_by_window):
+        money_usd[windows == window] *= setting.scenario.windows * share
     return money_usd

@@ -107,10 +107,6 @@ class Scenario:
     default_reward: float | None = None
     default_reward_after: int = 0
 
-    def money_in(self, window: int) -> float:
-        """The share of a tenant's money in the reported stretch that is its limit in this window."""
-        return self.money_by_window[window] if self.money_by_window else 1.0 / self.windows
-
     def __post_init__(self) -> None:
         for index, change in enumerate(self.changes):
             _check_change(f"changes[{index}]", change)

@@ -146,7 +146,7 @@ class Stage:
         if window == LEARNING:
             return usd_to_nusd(learning_usd)
         if scenario.money_by_window:
-            return usd_to_nusd(whole_usd * Decimal(repr(scenario.money_in(window))))
+            return usd_to_nusd(whole_usd * Decimal(repr(scenario.money_by_window[window])))
         return usd_to_nusd(whole_usd / windows)
 
     def _time_between(self, window: int) -> float:

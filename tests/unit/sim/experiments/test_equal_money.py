@@ -10,7 +10,6 @@ import pytest
 
 from bandit_router_sim.experiments.equal_money import (
     EXPERIMENTS,
-    PHASES,
     equal_money_table,
     spent_by_phase,
     tasks_with_the_money_of,
@@ -58,7 +57,7 @@ def test_the_limits_are_what_the_peer_has_spent(played: Played) -> None:
     _, theirs, pairs, _ = played
     for task, pair in pairs.items():
         whole_usd = pair.setting.budget_usd * len(theirs[task].rewards)
-        limits_usd = [whole_usd * pair.setting.scenario.money_in(window) for window in range(PHASES)]
+        limits_usd = [whole_usd * share for share in pair.setting.scenario.money_by_window]
         assert limits_usd == pytest.approx(spent_by_phase(theirs[task]).tolist(), rel=1e-6)
 
 
