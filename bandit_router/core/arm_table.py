@@ -10,7 +10,7 @@ import numpy as np
 
 from bandit_router.core.budget_policies.protocol import Charge
 from bandit_router.core.model import PoolModel, Predictions
-from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK
+from bandit_router.core.money import NUSD_PER_USD, TOKENS_PER_MTOK, TokenPrices
 from bandit_router.core.onboarding import BoolArray, are_new, lifted
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm
@@ -18,34 +18,33 @@ from bandit_router.core.resources import Arm
 _MTOK_USD = TOKENS_PER_MTOK * NUSD_PER_USD
 
 
-class ArmTerms(NamedTuple):
-    """One arm's numbers: what of a query's tokens makes its expected bill and its hold.
+class ArmColumns(NamedTuple):
+    """Plain numbers of K arms, by column: what of a query's tokens makes its expected bill and its hold.
 
-    `lift`, `spread`: of ln(output tokens), from its mean to ln of the mean, and its standard deviation.
-    `longest_answer`: in tokens. List prices: in nano-USD per million tokens. `ratio`: what bills are of list prices.
+    `lift`: of ln(output tokens), from its mean to ln of the mean. `longest_answers`: in tokens. List prices: in
+    nano-USD per million tokens. `ratios`: what bills are of list prices.
     """
 
-    lift: float
-    spread: float
-    longest_answer: int
-    input_price: int
-    dearest_input_price: int
-    output_price: int
-    ratio: float
+    lift: tuple[float, ...]
+    longest_answers: tuple[int, ...]
+    input_prices: tuple[int, ...]
+    dearest_input_prices: tuple[int, ...]
+    output_prices: tuple[int, ...]
+    ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ArmTable:
     """The arms of a pool and its model, whose `arm_ids` are theirs, in order.
 
-    `terms`: each arm's numbers for a single query; for many at once `most_tokens` (K,), of the longest answers, and
+    `columns`: the arms' numbers for a single query; for many at once `most_tokens` (K,), of the longest answers, and
     list prices `input_usd`, `output_usd` (K,) in USD per token. `unavailable`: why an arm is not to be had at all, or
     ''. `live`: positions of those that are. `new` (K,): which have not used up their onboarding quota.
     """
 
     model: PoolModel
     arms: tuple[Arm, ...]
-    terms: tuple[ArmTerms, ...]
+    columns: ArmColumns
     most_tokens: FloatArray
     input_usd: FloatArray
     output_usd: FloatArray
@@ -58,11 +57,10 @@ class ArmTable:
     def of(cls, model: PoolModel, arms: Sequence[Arm]) -> ArmTable:
         """The table of these arms."""
         new = are_new(arms, model.calibration.spent_nusd)
-        columns = model.tokens.lift, model.tokens.sd, model.calibration.ratios
         return cls(
             model=model,
             arms=tuple(arms),
-            terms=tuple(_terms_of(arm, *map(float, learned)) for arm, *learned in zip(arms, *columns, strict=True)),
+            columns=_columns_of(model, [arm.prices for arm in arms], [arm.max_output_tokens for arm in arms]),
             most_tokens=np.array([arm.max_output_tokens for arm in arms], dtype=np.float64),
             input_usd=np.array([arm.prices.input_nusd_per_mtok / _MTOK_USD for arm in arms]),
             output_usd=np.array([arm.prices.output_nusd_per_mtok / _MTOK_USD for arm in arms]),
@@ -103,15 +101,14 @@ class ArmTable:
         return found
 
 
-def _terms_of(arm: Arm, lift: float, spread: float, ratio: float) -> ArmTerms:
-    return ArmTerms(
-        lift=lift,
-        spread=spread,
-        longest_answer=arm.max_output_tokens,
-        input_price=arm.prices.input_nusd_per_mtok,
-        dearest_input_price=arm.prices.dearest_input_nusd_per_mtok,
-        output_price=arm.prices.output_nusd_per_mtok,
-        ratio=ratio,
+def _columns_of(model: PoolModel, prices: Sequence[TokenPrices], longest_answers: Sequence[int]) -> ArmColumns:
+    return ArmColumns(
+        lift=tuple(model.tokens.lift.tolist()),
+        longest_answers=tuple(longest_answers),
+        input_prices=tuple(price.input_nusd_per_mtok for price in prices),
+        dearest_input_prices=tuple(price.dearest_input_nusd_per_mtok for price in prices),
+        output_prices=tuple(price.output_nusd_per_mtok for price in prices),
+        ratios=tuple(model.calibration.ratios.tolist()),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, exp
 
 from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import Charge
@@ -16,13 +16,14 @@ from bandit_router.core.decision import Baseline, Reason, Round
 from bandit_router.core.draw import pick
 from bandit_router.core.explorations.normals import keyed_normals
 from bandit_router.core.explorations.registry import Exploration
-from bandit_router.core.model import capped_tokens
+from bandit_router.core.model import MAX_LOG_TOKENS, MAX_TOKENS, capped_tokens
 from bandit_router.core.money import TOKENS_PER_MTOK
 from bandit_router.core.quotes import Quotes
 from bandit_router.core.regression import FloatArray
 from bandit_router.core.resources import Arm, HoldPolicy
 
 HOLD_QUANTILE_95 = 1.6449
+_ROUND_UP = TOKENS_PER_MTOK - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,33 +60,36 @@ def quote_arms(table: ArmTable, query: Query, *, charge: Charge, hold_policy: Ho
     """A quote per arm; arms that may not be chosen carry the reason.
 
     Expected bills are list prices, times what bills are of those. Holds are at list prices, unless they are expected.
-    Both are exact and rounded up as by `TokenPrices`, written out: calls would add a sixth to the cost of a decision.
+    Both are exact and rounded up as by `TokenPrices`, and answers are capped as by `capped_tokens`, but written out:
+    calls would add a fifth to the cost of a decision.
     """
-    rewards, deviations, log_tokens = table.model.predict_one(query.context)
-    prompt_tokens, most_prompt_tokens, asked = query.prompt_tokens, query.most_prompt_tokens, query.max_output_tokens
-    is_quantile = hold_policy is HoldPolicy.QUANTILE
-    alpha = table.model.alpha
+    model, prompt_tokens, most_prompt_tokens = table.model, query.prompt_tokens, query.most_prompt_tokens
+    rewards, deviations, log_tokens = model.predict_one(query.context)
+    alpha, asked = model.fitted.alpha, query.max_output_tokens
     optimistic, tokens, costs_nusd, holds_nusd = [], [], [], []
-    for terms, mean, reward, deviation in zip(table.terms, log_tokens, rewards, deviations, strict=True):
-        lift, spread, longest, input_price, dearest_price, output_price, ratio = terms
+    for lift, longest, input_price, dearest_price, output_price, ratio, mean, reward, deviation in zip(
+        *table.columns, log_tokens, rewards, deviations, strict=True
+    ):
         if asked is not None and asked < longest:
             longest = asked
-        answer = capped_tokens(mean + lift, longest)
-        cost_nusd = -(-(prompt_tokens * input_price + ceil(answer) * output_price) // TOKENS_PER_MTOK)
+        log_answer = mean + lift
+        answer = exp(log_answer) if log_answer < MAX_LOG_TOKENS else MAX_TOKENS
+        if not answer < longest:
+            answer = float(longest)
+        cost_nusd = (prompt_tokens * input_price + ceil(answer) * output_price + _ROUND_UP) // TOKENS_PER_MTOK
         optimistic.append(reward + alpha * deviation)
         tokens.append(answer)
         costs_nusd.append(cost_nusd if ratio == 1.0 else ceil(ratio * cost_nusd))
-        if is_quantile:
-            longest = ceil(capped_tokens(mean + HOLD_QUANTILE_95 * spread, longest))
-        holds_nusd.append(-(-(most_prompt_tokens * dearest_price + longest * output_price) // TOKENS_PER_MTOK))
-    if query.cached_tokens and query.last_arm_id in table.model.arm_ids:
-        position = table.model.arm_ids.index(query.last_arm_id)
+        holds_nusd.append((most_prompt_tokens * dearest_price + longest * output_price + _ROUND_UP) // TOKENS_PER_MTOK)
+    if query.cached_tokens and query.last_arm_id in model.arm_ids:
+        position = model.arm_ids.index(query.last_arm_id)
         costs_nusd[position] = _cached_cost_nusd(table, query, position, tokens[position])
-    if hold_policy is HoldPolicy.EXPECTED:
-        holds_nusd = costs_nusd
-    excluded = _exclusions(table, query, rewards, costs_nusd)
+    if hold_policy is not HoldPolicy.WORST_CASE:
+        expected = hold_policy is HoldPolicy.EXPECTED
+        holds_nusd = costs_nusd if expected else _quantile_holds_nusd(table, query, log_tokens)
+    excluded = _exclusions(table, query, rewards, costs_nusd) if query.is_restricted else table.unavailable
     scores = table.scores(optimistic, costs_nusd, charge=charge, excluded=excluded)
-    return Quotes(table.model.arm_ids, rewards, deviations, tokens, costs_nusd, holds_nusd, scores, excluded)
+    return Quotes(model.arm_ids, rewards, deviations, tokens, costs_nusd, holds_nusd, scores, excluded)
 
 
 def candidates(quotes: Quotes, *, free_nusd: int | None = None) -> tuple[int, ...]:
@@ -132,9 +136,20 @@ def draw_reason(policy: Round, uniform: float, baseline: Baseline | None) -> tup
     return draw_arm(policy, (uniform - baseline.share) / (1.0 - baseline.share)), Reason.POLICY
 
 
+def _quantile_holds_nusd(table: ArmTable, query: Query, log_tokens: Sequence[float]) -> list[int]:
+    """Holds that cover all but one answer in twenty, as lengths are distributed by the token model."""
+    return [
+        arm.prices.dearest_nusd(
+            input_tokens=query.most_prompt_tokens,
+            output_tokens=ceil(capped_tokens(mean + HOLD_QUANTILE_95 * spread, query.most_output_tokens(arm))),
+        )
+        for arm, mean, spread in zip(table.arms, log_tokens, table.model.tokens.sd.tolist(), strict=True)
+    ]
+
+
 def _cached_cost_nusd(table: ArmTable, query: Query, position: int, tokens: float) -> int:
     """The expected bill of the arm that has a part of the prompt in its cache."""
-    arm, ratio = table.arms[position], table.terms[position].ratio
+    arm, ratio = table.arms[position], table.columns.ratios[position]
     listed_nusd = arm.prices.cost_nusd(
         input_tokens=query.prompt_tokens,
         output_tokens=ceil(tokens),
@@ -144,9 +159,7 @@ def _cached_cost_nusd(table: ArmTable, query: Query, position: int, tokens: floa
 
 
 def _exclusions(table: ArmTable, query: Query, rewards: Sequence[float], costs_nusd: Sequence[int]) -> tuple[str, ...]:
-    """Why each arm may not be chosen, or ''."""
-    if not query.is_restricted:
-        return table.unavailable
+    """Why each arm may not be chosen by a query that is restricted, or ''."""
     return tuple(
         unavailable or _refusal(arm_id, query, reward=reward, cost_nusd=cost_nusd)
         for arm_id, unavailable, reward, cost_nusd in zip(

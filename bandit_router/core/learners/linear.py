@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from math import sqrt
 
 import numpy as np
 
@@ -38,4 +38,4 @@ class LinearRewards(RewardModel):
         products = self._rows.dot(context)
         rewards: list[float] = products[:arms].tolist()
         variances: list[float] = products[arms:].reshape(arms, dimension).dot(context).tolist()
-        return rewards, [math.sqrt(variance) if variance > 0.0 else 0.0 for variance in variances]
+        return rewards, [sqrt(variance) if variance > 0.0 else 0.0 for variance in variances]

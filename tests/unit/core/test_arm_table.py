@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 
 import numpy as np
@@ -44,9 +45,10 @@ def test_the_table_says_which_arms_are_to_be_had_and_which_are_new() -> None:
 
 def test_prices_for_money_and_for_formulas_are_the_same() -> None:
     table = table_of(*ARMS)
-    assert table.input_usd == pytest.approx(np.array([terms.input_price for terms in table.terms]) / 1e15)
-    assert table.output_usd == pytest.approx(np.array([terms.output_price for terms in table.terms]) / 1e15)
-    assert all(terms.dearest_input_price >= terms.input_price for terms in table.terms)
+    columns = table.columns
+    assert table.input_usd == pytest.approx(np.array(columns.input_prices) / 1e15)
+    assert table.output_usd == pytest.approx(np.array(columns.output_prices) / 1e15)
+    assert all(map(operator.ge, columns.dearest_input_prices, columns.input_prices))
 
 
 def test_scores_are_rewards_less_the_charge() -> None:

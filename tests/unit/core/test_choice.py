@@ -22,7 +22,7 @@ from bandit_router.core.choice import (
 from bandit_router.core.draw import uniform
 from bandit_router.core.explorations.registry import Exploration
 from bandit_router.core.learners.registry import LEARNERS, parse_learner
-from bandit_router.core.model import build_model
+from bandit_router.core.model import build_model, capped_tokens
 from bandit_router.core.money import TOKENS_PER_MTOK
 from bandit_router.core.pool_state import PoolState
 from bandit_router.core.quotes import Quotes
@@ -102,6 +102,19 @@ def test_costs_and_holds_are_the_exact_prices_of_what_is_expected_and_of_the_lon
     assert quote.hold_nusd == arm.prices.dearest_nusd(
         input_tokens=query.most_prompt_tokens, output_tokens=query.most_output_tokens(arm)
     )
+
+
+@PROPERTY
+@given(arms, queries(), st.floats(-5, 900))
+def test_the_expected_answer_is_that_of_the_token_model_capped(arm: Arm, query: Query, level: float) -> None:
+    table = table_of((replace(arm, max_output_tokens=10**8),))
+    tokens = table.model.tokens
+    levelled = replace(tokens, mean=np.array([[level, 0.0, 0.0, 0.0]]))
+    table = replace(table, model=replace(table.model, tokens=levelled))
+    (quote,) = quote_arms(table, query, charge=LinearCharge(0.0), hold_policy=HoldPolicy.WORST_CASE)
+    most = query.most_output_tokens(table.arms[0])
+    assert quote.expected_output_tokens == capped_tokens(level + float(tokens.lift[0]), most)
+    assert isinstance(quote.expected_output_tokens, float)
 
 
 @PROPERTY
