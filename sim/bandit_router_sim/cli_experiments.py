@@ -12,8 +12,17 @@ from rich.console import Console
 from bandit_router_sim.cli_checks import checked_budgets, checked_directory, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
 from bandit_router_sim.experiments.equal_money import equal_money_table, tasks_with_the_money_of
-from bandit_router_sim.experiments.runs import PLAYERS, Ground, Task, ground_of, inner_budgets, run_all, tasks_of
-from bandit_router_sim.experiments.tables import BASELINE, changes_tables, delays_table
+from bandit_router_sim.experiments.runs import (
+    PLAYERS,
+    Ground,
+    Task,
+    ground_of,
+    inner_budgets,
+    run_all,
+    starts_as,
+    tasks_of,
+)
+from bandit_router_sim.experiments.tables import changes_tables, delays_table
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.cost_range import cost_range_usd
@@ -66,19 +75,22 @@ def experiments(
 
 
 def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console) -> str:
-    """The tables of all players, and of the default with the money of each peer."""
+    """The tables of all players, and of the product with the money of each peer that it plays against."""
     found = _played(ground, tasks, cache, jobs=jobs, console=console, what="changes")
-    if not any(task.player == BASELINE for task in tasks):
-        return changes_tables(ground, found)
-    pairs = {
-        task: same for player in ground.contexts for task, same in tasks_with_the_money_of(found, player=player).items()
-    }
+    players = {task.player for task in tasks}
+    pairs = [
+        (theirs, ours)
+        for peer in PLAYERS
+        if peer in PEERS
+        for theirs, ours in tasks_with_the_money_of(found, player=peer)
+        if ours.player in players
+    ]
     text = changes_tables(ground, found)
     if not pairs:
         return text
-    same = _played(ground, list(pairs.values()), cache, jobs=jobs, console=console, what="equal money")
+    same = _played(ground, [ours for _, ours in pairs], cache, jobs=jobs, console=console, what="equal money")
     table = equal_money_table(pairs, {**found, **same}, queries=len(ground.material.log))
-    return f"{text}\n\n### The default with the peer's money\n\n{table}"
+    return f"{text}\n\n### With the peer's money\n\n{table}"
 
 
 def _played(
@@ -108,8 +120,9 @@ def _delays(
 
 def _able(players: Sequence[str], material: Material, console: Console) -> list[str]:
     """The players that can play here; why the others cannot is said."""
-    reasons = {name: PEERS[name].why_not(material.log.arm_ids) for name in players if name in PEERS}
-    for reason in filter(None, reasons.values()):
+    peers = {name: starts_as(name) for name in players if starts_as(name) in PEERS}
+    reasons = {name: PEERS[peer].why_not(material.log.arm_ids) for name, peer in peers.items()}
+    for reason in dict.fromkeys(filter(None, reasons.values())):
         console.print(f"left out: {reason}", highlight=False)
     return [name for name in PLAYERS if name in players and not reasons.get(name)]
 

@@ -14,6 +14,7 @@ from bandit_router_sim.compare.contexts import contexts_of, whitened
 from bandit_router_sim.compare.sentences import sentence_contexts, version_of
 from bandit_router_sim.compare.tasks import budgets_between
 from bandit_router_sim.experiments.peer import PeerReplay
+from bandit_router_sim.experiments.warm import LIKE, POLICY, WARM, play_warm
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.kept.keys import code_digest, key_of
 from bandit_router_sim.logs.full import FloatArray
@@ -33,9 +34,10 @@ WITH_NEWCOMER = ("arm_added", "cheap_arm_added")
 EXPERIMENTS = WITHOUT_NEWCOMER + WITH_NEWCOMER
 """By the scenario's name. The arm that joins in the last two is in none of the others."""
 
-PLAYERS = ("default", "quantile_holds", "paretobandit", "paretobandit_warm")
+PLAYERS = ("default", WARM, "quantile_holds", "paretobandit", LIKE)
 ENTRIES = (
     "bandit_router_sim.experiments.peer",
+    "bandit_router_sim.experiments.warm",
     "bandit_router_sim.replay.sweep",
     "bandit_router_sim.peers.registry",
     "bandit_router_sim.compare.contexts",
@@ -45,7 +47,7 @@ ENTRIES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
-    """A log with all of its arms, and for every peer that plays, contexts (n, d) as it reads them."""
+    """A log with all of its arms, and contexts (n, d) as every peer reads them that plays or lends its start."""
 
     material: Material
     contexts: Mapping[str, FloatArray]
@@ -71,7 +73,7 @@ class Task:
 
 def ground_of(material: Material, *, players: Sequence[str], kept_in: Path | None = None) -> Ground:
     """The log with the contexts that these players need. `kept_in`: a directory for those that take long."""
-    peers = [player for player in players if player in PEERS]
+    peers = [peer for peer in dict.fromkeys(map(starts_as, players)) if peer in PEERS]
     return Ground(material, {peer: _contexts(material, PEERS[peer].features, kept_in) for peer in peers})
 
 
@@ -84,7 +86,7 @@ def tasks_of(ground: Ground, budgets_usd: Sequence[float], *, players: Sequence[
     """Every experiment, budget and player; whole orders one after another."""
     scenarios = {experiment: NAMED[experiment](ground.of(experiment).log) for experiment in EXPERIMENTS}
     return [
-        Task(experiment, player, Setting(_policy_of(player), budget_usd, seed, LEARN_SHARE, scenario))
+        Task(experiment, player, Setting(policy_of(player), budget_usd, seed, LEARN_SHARE, scenario))
         for seed in range(seeds)
         for experiment, scenario in scenarios.items()
         for budget_usd in budgets_usd
@@ -109,10 +111,8 @@ def run_all(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: 
 
 def run_task(ground: Ground, task: Task) -> Finished:
     """One run: its summary with the share by which unstopped spend passes the budget, and an account per request."""
-    material = ground.of(task.experiment)
-    result = replay_one(material, task.setting) if task.player in POLICIES else _play_peer(ground, task, hard=True)
-    wanted = result
-    if result.refusals and task.player not in POLICIES:
+    result = wanted = _play(ground, task)
+    if result.refusals and task.player in PEERS:
         wanted = _play_peer(ground, task, hard=False)
     row: dict[str, Any] = {**result.summary(), "overspend": max(0.0, wanted.summary()["utilisation"] - 1.0)}
     rewards = result.trace.rewards[result.trace.is_reported]
@@ -128,6 +128,27 @@ def rewards_by_query(finished: Sequence[Finished], queries: int, *, phase: int |
     return grid
 
 
+def policy_of(player: str) -> Policy:
+    """The product's settings that a player has; of a peer nothing but its name."""
+    if player == WARM:
+        return POLICY
+    return POLICIES[player] if player in POLICIES else Policy(name=player)
+
+
+def starts_as(player: str) -> str:
+    """The peer whose features and priors a player starts with; the player itself if there is none."""
+    return LIKE if player == WARM else player
+
+
+def _play(ground: Ground, task: Task) -> RunResult:
+    if task.player in PEERS:
+        return _play_peer(ground, task, hard=True)
+    material = ground.of(task.experiment)
+    if task.player == WARM:
+        return play_warm(material, task.setting, ground.contexts[LIKE])
+    return replay_one(material, task.setting)
+
+
 def _play_peer(ground: Ground, task: Task, *, hard: bool) -> RunResult:
     is_warm = PEERS[task.player].features is Features.SENTENCE
     contexts = ground.contexts[task.player]
@@ -140,12 +161,9 @@ def _contexts(material: Material, features: Features, kept_in: Path | None) -> F
     return whitened(contexts_of(material))
 
 
-def _policy_of(player: str) -> Policy:
-    return POLICIES[player] if player in POLICIES else Policy(name=player)
-
-
 def _key(task: Task, digests: Mapping[str, str]) -> str:
-    version = "" if task.player in POLICIES else version_of(PEERS[task.player])
+    kind = PEERS.get(starts_as(task.player))
+    version = "" if kind is None else version_of(kind)
     return key_of(
         {
             "player": task.player,

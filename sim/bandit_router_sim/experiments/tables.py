@@ -9,7 +9,15 @@ import numpy as np
 from bandit_router_sim.compare.intervals import Interval, paired_interval
 from bandit_router_sim.experiments.delays import PROMPT, Lateness, Loss
 from bandit_router_sim.experiments.reactions import eventual_share, requests_to_recover, requests_to_share
-from bandit_router_sim.experiments.runs import EXPERIMENTS, WITH_NEWCOMER, Ground, Task, rewards_by_query
+from bandit_router_sim.experiments.runs import (
+    EXPERIMENTS,
+    WITH_NEWCOMER,
+    Ground,
+    Task,
+    rewards_by_query,
+    starts_as,
+)
+from bandit_router_sim.experiments.warm import WARM
 from bandit_router_sim.kept.cache import Finished
 from bandit_router_sim.logs.full import BoolArray, FloatArray
 from bandit_router_sim.prior_study.tables import markdown
@@ -30,7 +38,7 @@ def changes_tables(ground: Ground, found: Found) -> str:
     parts = [
         "### Rewards and money",
         markdown(_MONEY, [_money_row(place, members) for place, members in runs.items()]),
-        f"### {BASELINE} less the peer, by phase",
+        "### Differences by phase",
         markdown(_DIFFERENCES, _difference_rows(runs, queries=len(ground.material.log))),
         "### A new arm",
         markdown(_SHARES, _share_rows(ground, runs)),
@@ -113,18 +121,25 @@ def shares_text(shares: Sequence[Sequence[float]] | Sequence[FloatArray]) -> str
     return " ".join(f"{value:.2f}" for value in np.mean(shares, axis=0).tolist())
 
 
-_DIFFERENCES = ("experiment", "USD", "against", "whole stretch", "by phase")
+_DIFFERENCES = ("experiment", "USD", "player", "less", "whole stretch", "by phase")
 
 
 def _difference_rows(runs: Runs, *, queries: int) -> Iterable[Sequence[str]]:
     for (experiment, budget_usd, player), theirs in runs.items():
-        ours = runs.get((experiment, budget_usd, BASELINE))
-        if player == BASELINE or ours is None:
-            continue
-        phases = len(theirs[0].row["phases"])
-        parts = [difference(ours, theirs, queries, phase) for phase in range(phases)] if phases > 1 else []
-        whole = difference(ours, theirs, queries, None)
-        yield experiment, f"{budget_usd:g}", player, interval_text(whole), "; ".join(map(interval_text, parts)) or _NONE
+        for name in compared_with(player):
+            ours = runs.get((experiment, budget_usd, name))
+            if ours is None:
+                continue
+            phases = len(theirs[0].row["phases"])
+            parts = [difference(ours, theirs, queries, phase) for phase in range(phases)] if phases > 1 else []
+            whole = difference(ours, theirs, queries, None)
+            by_phase = "; ".join(map(interval_text, parts)) or _NONE
+            yield experiment, f"{budget_usd:g}", name, player, interval_text(whole), by_phase
+
+
+def compared_with(player: str) -> Sequence[str]:
+    """Who is compared with a player: the default, and the one that starts as it does."""
+    return [name for name in (BASELINE, WARM) if name != player and (name == BASELINE or starts_as(name) == player)]
 
 
 def difference(ours: Sequence[Finished], theirs: Sequence[Finished], queries: int, phase: int | None) -> Interval:

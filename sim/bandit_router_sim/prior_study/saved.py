@@ -8,7 +8,6 @@ most the final one, the mean regret over the last FINAL_SHARE of the stream with
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +18,9 @@ from scipy.optimize import isotonic_regression
 from bandit_router.core.prior_codec import encode_prior
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.prior_study.derived import PRIORS, halves_of, pool_prior
-from bandit_router_sim.replay.engine import Replay
 from bandit_router_sim.replay.result import RunResult
 from bandit_router_sim.replay.setting import Material, Policy, Setting
-from bandit_router_sim.replay.stage import POOL_ID
-from bandit_router_sim.replay.sweep import encoder_handle
+from bandit_router_sim.replay.sweep import replay_one
 
 EARLY = 100
 """Decisions whose mean reward is told apart."""
@@ -65,20 +62,6 @@ class Curve:
         return int(reached[0]) if len(reached) else None
 
 
-def replay_with(material: Material, setting: Setting, prior: bytes | None) -> RunResult:
-    """One replay of a pool that had a prior imported before its first request."""
-
-    async def run() -> RunResult:
-        replay = Replay(material, setting, encoder_handle)
-        await replay.begin()
-        if prior is not None:
-            await replay.services.priors.import_prior(POOL_ID, prior, dry_run=False)
-        await replay.advance(len(material.log))
-        return await replay.finish()
-
-    return asyncio.run(run())
-
-
 def curves(
     material: Material,
     budget_usd: float,
@@ -95,7 +78,7 @@ def curves(
         make = PRIORS[name]
         data = None if make is None else encode_prior(pool_prior(make(halves.aside), halves.replayed))
         settings = [Setting(policy or Policy(), budget_usd, seed, learn_share=0.0) for seed in range(seeds)]
-        results = Parallel(n_jobs=jobs)(delayed(replay_with)(halves.replayed, one, data) for one in settings)
+        results = Parallel(n_jobs=jobs)(delayed(replay_one)(halves.replayed, one, prior=data) for one in settings)
         found[name] = _curve(halves.replayed, results)
     return found
 

@@ -31,7 +31,10 @@ class _Report:
 
 
 class Replay:
-    """One replay under way. Raises ScenarioError if the setting's scenario does not fit the log."""
+    """One replay under way, of a pool that may start with a prior.
+
+    Raises ScenarioError if the setting's scenario does not fit the log.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,11 @@ class Replay:
         setting: Setting,
         encoders: EncoderSource,
         retention: Retention = DEFAULT_RETENTION,
+        *,
+        prior: bytes | None = None,
     ) -> None:
         self._material = material
+        self._prior = prior
         self._setting = setting
         self._course = course_of(material.log, setting)
         self._stage = Stage(material, setting, self._course, encoders, retention)
@@ -67,8 +73,10 @@ class Replay:
         return await self.finish()
 
     async def begin(self) -> None:
-        """Set the replica up; nothing has been asked yet."""
+        """Set the replica up, with its prior; nothing has been asked yet."""
         await self._stage.set_up()
+        if self._prior is not None:
+            await self.services.priors.import_prior(POOL_ID, self._prior, dry_run=False)
 
     async def advance(self, upto: int) -> None:
         """Serve the requests before number `upto` that have not been served."""

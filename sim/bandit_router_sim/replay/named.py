@@ -2,7 +2,7 @@
 
 Phases are thirds of the reported stretch. The arms are those that the paper's experiments are about, found by the part
 they play: the dearest arm is cut to the price of a small model; the arm that gains most per dollar over the cheapest
-one drops to a reward of 0.75; the dearest arm but one joins late.
+one (the workhorse) drops to a reward of 0.75; the dearest arm but one joins late, with money to be tried with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ PRICE_FACTOR = 0.1 / 5.625
 
 DROPPED_REWARD = 0.75
 CHEAP_PART = 0.5
+TRIAL_PART = 20.0
+"""The money that a newcomer may be tried with, in mean costs of the workhorse's calls."""
 
 
 def price_cut(log: FullLog) -> Scenario:
@@ -46,14 +48,17 @@ def quality_drop(log: FullLog) -> Scenario:
 
 def arm_added(log: FullLog) -> Scenario:
     """The dearest arm but one is unknown until the second third."""
-    return Scenario(name="arm_added", changes=(ArmChange(FIRST_THIRD, newcomer(log), "add"),))
+    return Scenario(name="arm_added", changes=(_joining(log),))
 
 
 def cheap_arm_added(log: FullLog) -> Scenario:
     """The same arm joins at the same moment, at half of what the workhorse usually costs."""
-    usual_usd = float(log.costs_usd[:, log.arm_ids.index(_workhorse(log))].mean())
-    cheap = PriceChange(0, newcomer(log), mean_cost_usd=CHEAP_PART * usual_usd)
-    return Scenario(name="cheap_arm_added", changes=(cheap, ArmChange(FIRST_THIRD, newcomer(log), "add")))
+    cheap = PriceChange(0, newcomer(log), mean_cost_usd=CHEAP_PART * _usual_usd(log))
+    return Scenario(name="cheap_arm_added", changes=(cheap, _joining(log)))
+
+
+def _joining(log: FullLog) -> ArmChange:
+    return ArmChange(FIRST_THIRD, newcomer(log), "add", onboarding_usd=TRIAL_PART * _usual_usd(log))
 
 
 def newcomer(log: FullLog) -> str:
@@ -91,6 +96,11 @@ def _workhorse(log: FullLog) -> str:
     """The arm next to the cheapest on the envelope of mean cost and mean reward; the cheapest if it is alone there."""
     envelope = concave_envelope(log.costs_usd.mean(axis=0), log.scores.mean(axis=0))
     return log.arm_ids[envelope[:2][-1]]
+
+
+def _usual_usd(log: FullLog) -> float:
+    """Mean cost of the workhorse's calls."""
+    return float(log.costs_usd[:, log.arm_ids.index(_workhorse(log))].mean())
 
 
 def _literal(source: str) -> str:

@@ -54,12 +54,16 @@ class QualityChange:
 
 @dataclass(frozen=True, slots=True)
 class ArmChange:
-    """The arm joins the pool (it was not in it before), leaves it, or is drained or put back into service."""
+    """The arm joins the pool (it was not in it before), leaves it, or is drained or put back into service.
+
+    `onboarding_usd`: what its owner lets the pool spend on trying an arm that joins.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _STRICT
     at: At
     arm_id: str
     change: Literal["add", "remove", "drain", "undrain"]
+    onboarding_usd: float = 0.0
 
 
 Change = Annotated[PriceChange | QualityChange | ArmChange, Field(discriminator="change")]
@@ -165,6 +169,9 @@ def _check_change(place: str, change: Change) -> None:
     if isinstance(change.at, float):
         _require(change.at < 1.0, f"{place}.at", "a share of the stretch is below 1; a request number is whole")
     if isinstance(change, ArmChange):
+        _require(0.0 <= change.onboarding_usd < math.inf, f"{place}.onboarding_usd", "must not be negative")
+        is_apt = change.change == "add" or not change.onboarding_usd
+        _require(is_apt, f"{place}.onboarding_usd", "is for an arm that joins")
         return
     if isinstance(change, PriceChange):
         given, names = (change.factor, change.mean_cost_usd), "factor and mean_cost_usd"

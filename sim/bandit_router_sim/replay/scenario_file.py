@@ -4,7 +4,8 @@ name: cut_and_shift
 changes:
   - {at: 0.33, change: price, arm_id: large, factor: 0.1}      # or mean_cost_usd
   - {at: 0.5, change: quality, arm_id: medium, level: 0.75}    # or factor
-  - {at: 1200, change: drain, arm_id: small}                   # add, remove, drain, undrain
+  - {at: 1200, change: drain, arm_id: small}                   # remove, drain, undrain
+  - {at: 1300, change: add, arm_id: huge, onboarding_usd: 0.5}
 traffic: [[gsm8k], [mmlu, "bbh/*"]]
 tenants:
   - {tenant_id: acme, share: 0.7, limit_usd: 2.5}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from bandit_router.adapters.memory.clock import ManualClock
@@ -37,6 +38,7 @@ class Stage:
         self._rule = WindowRule(kind=setting.scenario.window, carry_over=setting.scenario.carry_over)
         self._clock = ManualClock()
         self._between_s = 0.0
+        self._onboarding_usd: dict[str, float] = {}
         self.recorded = Recorded(material)
         self.services: Services = assemble(
             MemoryStore(self._clock),
@@ -96,10 +98,13 @@ class Stage:
         if change.change == "remove":
             await self.services.admin.remove_arm(POOL_ID, change.arm_id, etag="", dry_run=False)
         else:
+            if change.change == "add":
+                self._onboarding_usd[change.arm_id] = change.onboarding_usd
             await self._put(self.recorded.arm(change.arm_id, draining=change.change == "drain"))
 
     async def _put(self, arm: Arm) -> None:
-        await self.services.admin.put_arm(POOL_ID, arm, etag="", dry_run=False)
+        quota_nusd = usd_to_nusd(Decimal(repr(self._onboarding_usd.get(arm.arm_id, 0.0))))
+        await self.services.admin.put_arm(POOL_ID, replace(arm, onboarding_nusd=quota_nusd), etag="", dry_run=False)
 
     def _pool(self) -> Pool:
         """The pool as it is configured at the present pace of requests. Raises ScenarioError."""

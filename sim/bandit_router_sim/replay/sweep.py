@@ -41,9 +41,9 @@ def settings_of(
     ]
 
 
-def replay_one(material: Material, setting: Setting) -> RunResult:
-    """One replay, in this process."""
-    return asyncio.run(Replay(material, setting, encoder_handle).run())
+def replay_one(material: Material, setting: Setting, *, prior: bytes | None = None) -> RunResult:
+    """One replay, in this process. `prior`: a file of the pool's prior, imported before its first request."""
+    return asyncio.run(Replay(material, setting, encoder_handle, prior=prior).run())
 
 
 def sweep(

@@ -45,4 +45,4 @@ def test_beside_a_peer_the_default_plays_with_its_money_too(tmp_path: Path) -> N
     players, text = played_by(f"{PEER},default", tmp_path)
     assert players.count(PEER) == len(EXPERIMENTS)
     assert players.count("default") > len(EXPERIMENTS)
-    assert "### The default with the peer's money" in text
+    assert "### With the peer's money" in text

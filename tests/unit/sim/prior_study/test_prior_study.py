@@ -22,11 +22,12 @@ from bandit_router_sim.prior_study.derived import (
     halves_of,
     pool_prior,
 )
-from bandit_router_sim.prior_study.saved import Curve, replay_with
+from bandit_router_sim.prior_study.saved import Curve
 from bandit_router_sim.prior_study.tables import curve_table
 from bandit_router_sim.replay.material import prepare
 from bandit_router_sim.replay.order import random_of
 from bandit_router_sim.replay.setting import Material, Policy, Setting
+from bandit_router_sim.replay.sweep import replay_one
 
 ARMS = ("bad", "good")
 
@@ -84,7 +85,7 @@ def test_a_replay_with_a_prior_starts_from_it(make: object) -> None:
     halves = halves_of(small_material())
     data = encode_prior(pool_prior(make(halves.aside), halves.replayed))  # type: ignore[operator]
     setting = Setting(Policy(budget_policy="none"), 1.0, 0, learn_share=0.0)
-    with_it, without = (replay_with(halves.replayed, setting, prior) for prior in (data, None))
+    with_it, without = (replay_one(halves.replayed, setting, prior=prior) for prior in (data, None))
     first = slice(0, 12)
     gained = with_it.trace.rewards[first].mean() - without.trace.rewards[first].mean()
     assert gained > 0.05 if make is from_scores else gained < -0.05

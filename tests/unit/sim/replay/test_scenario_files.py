@@ -23,6 +23,7 @@ changes:
   - {at: 0.5, change: price, arm_id: large, mean_cost_usd: 0.002}
   - {at: 0.5, change: quality, arm_id: medium, level: 0.75}
   - {at: 1200, change: drain, arm_id: small}
+  - {at: 1300, change: add, arm_id: huge, onboarding_usd: 0.5}
 traffic: [[gsm8k], [mmlu, "bbh/*"]]
 tenants:
   - {tenant_id: acme, share: 0.7, limit_usd: 2.5}
@@ -51,6 +52,7 @@ def test_a_file_may_use_every_field_and_names_itself_after_its_file(tmp_path: Pa
             PriceChange(0.5, "large", mean_cost_usd=0.002),
             QualityChange(0.5, "medium", level=0.75),
             ArmChange(1200, "small", "drain"),
+            ArmChange(1300, "huge", "add", onboarding_usd=0.5),
         ),
         traffic=(("gsm8k",), ("mmlu", "bbh/*")),
         tenants=(TenantShare("acme", 0.7, limit_usd=2.5), TenantShare("beta", 0.3, budget_usd=0.0004)),
@@ -73,7 +75,7 @@ def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
     example = scenario_file.__doc__.split("\n\n", 1)[1]
     scenario = read_scenario(write(tmp_path, dedent(example)))
     assert scenario.name == "cut_and_shift"
-    assert len(scenario.changes) == 3
+    assert len(scenario.changes) == 4
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,14 @@ def test_the_example_in_the_documentation_is_a_scenario(tmp_path: Path) -> None:
         ("changes: [{at: 0.3, change: quality, arm_id: x, factor: 2}]", "changes[0]: factor and level must be in 0..1"),
         ("changes: [{at: 1.5, change: drain, arm_id: x}]", "changes[0].at: a share of the stretch is below 1"),
         ("changes: [{at: -1, change: drain, arm_id: x}]", "changes[0].at: must not be negative"),
+        (
+            "changes: [{at: 3, change: add, arm_id: x, onboarding_usd: -1}]",
+            "changes[0].onboarding_usd: must not be negative",
+        ),
+        (
+            "changes: [{at: 3, change: drain, arm_id: x, onboarding_usd: 1}]",
+            "changes[0].onboarding_usd: is for an arm that joins",
+        ),
         ("tenants: [{tenant_id: a, share: 0.4}]", "tenants: shares must sum to 1"),
         ("tenants: [{tenant_id: a, share: 1, limit_usd: 1, budget_usd: 1}]", "tenants[0]: gives budget_usd and"),
         ("tenants: []", "tenants: must name one or more"),

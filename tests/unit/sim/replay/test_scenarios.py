@@ -136,6 +136,23 @@ def test_an_arm_that_joins_is_not_known_before_and_is_used_then(material: Materi
     assert LARGE in chosen_in(result, 1)
 
 
+def test_an_arm_that_joins_with_money_is_tried_until_that_is_spent(material: Material) -> None:
+    quota_usd, budget_usd = 0.06, 6e-4
+    worse = replace(material.log, scores=material.log.scores * np.array([1.0, 1.0, 0.2]))
+    material = replace(material, log=worse)
+
+    def spent_usd(*later: Change, onboarding_usd: float) -> float:
+        joins = ArmChange(0.25, "large", "add", onboarding_usd=onboarding_usd)
+        trace = play(material, joins, *later, policy=POLICIES["default"], budget_usd=budget_usd).trace
+        return float(trace.costs_usd[(trace.phases >= 0) & (trace.chosen == LARGE)].sum())
+
+    dearest_usd = float(material.log.costs_usd[:, LARGE].max())
+    assert spent_usd(onboarding_usd=0.0) < 0.5 * quota_usd
+    for later in ((), (PriceChange(0.26, "large", factor=1.01),)):
+        spent = spent_usd(*later, onboarding_usd=quota_usd)
+        assert quota_usd <= spent < quota_usd + 16 * dearest_usd
+
+
 def test_a_drained_arm_comes_back_and_keeps_its_price_of_the_moment(material: Material) -> None:
     result = play(
         material,
