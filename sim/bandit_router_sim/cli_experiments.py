@@ -12,6 +12,7 @@ from rich.console import Console
 from bandit_router_sim.cli_checks import checked_budgets, checked_directory, checked_jobs
 from bandit_router_sim.experiments.delays import losses, settings_of_delays
 from bandit_router_sim.experiments.equal_money import equal_money_table, tasks_with_the_money_of
+from bandit_router_sim.experiments.phases import with_a_window_by_phase
 from bandit_router_sim.experiments.runs import (
     PLAYERS,
     Ground,
@@ -22,7 +23,7 @@ from bandit_router_sim.experiments.runs import (
     starts_as,
     tasks_of,
 )
-from bandit_router_sim.experiments.tables import changes_tables, delays_table
+from bandit_router_sim.experiments.tables import changes_tables, delays_table, tables_by_phase
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.logs.canonical import read_full_log
 from bandit_router_sim.logs.cost_range import cost_range_usd
@@ -75,7 +76,7 @@ def experiments(
 
 
 def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs: int, console: Console) -> str:
-    """The tables of all players, and of the product with the money of each peer that it plays against."""
+    """The tables of all players, with a budget for all phases and one for each, and with the money of peers."""
     found = _played(ground, tasks, cache, jobs=jobs, console=console, what="changes")
     players = {task.player for task in tasks}
     pairs = [
@@ -85,12 +86,13 @@ def _changes(ground: Ground, tasks: Sequence[Task], cache: ResultCache, *, jobs:
         for theirs, ours in tasks_with_the_money_of(found, player=peer)
         if ours.player in players
     ]
-    text = changes_tables(ground, found)
-    if not pairs:
-        return text
-    same = _played(ground, [ours for _, ours in pairs], cache, jobs=jobs, console=console, what="equal money")
-    table = equal_money_table(pairs, {**found, **same}, queries=len(ground.material.log))
-    return f"{text}\n\n### With the peer's money\n\n{table}"
+    by_phase = _played(ground, with_a_window_by_phase(tasks), cache, jobs=jobs, console=console, what="by phase")
+    queries = len(ground.material.log)
+    parts = [changes_tables(ground, found), tables_by_phase(by_phase, queries=queries)]
+    if pairs:
+        same = _played(ground, [ours for _, ours in pairs], cache, jobs=jobs, console=console, what="equal money")
+        parts += ["### With the peer's money", equal_money_table(pairs, {**found, **same}, queries=queries)]
+    return "\n\n".join(parts)
 
 
 def _played(

@@ -4,8 +4,7 @@ Against every peer plays the default, and the player that starts as the peer doe
 
 A peer that paces badly spends more in one phase than in another, so its reward of a phase is another phase's money.
 Here every phase is a window of its own, whose limit is the peer's spend in it; so nothing is saved for a later phase,
-and what a window leaves is lost. The learning stretch has the peer's mean spend per request. Windows begin one request
-after phases where the stretch does not divide by three.
+and what a window leaves is lost. The learning stretch has the peer's mean spend per request.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bandit_router_sim.experiments.phases import OF_THREE_PHASES, PHASES
 from bandit_router_sim.experiments.runs import Task, policy_of
 from bandit_router_sim.experiments.tables import (
     compared_with,
@@ -28,20 +28,16 @@ from bandit_router_sim.kept.cache import Finished
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.prior_study.tables import markdown
 
-EXPERIMENTS = ("price_cut", "quality_drop")
-"""Those of three phases of equal length."""
-
-PHASES = 3
 Pairs = Sequence[tuple[Task, Task]]
 """A peer's task and the product's with its money."""
 
 
 def tasks_with_the_money_of(found: Mapping[Task, Finished], *, player: str) -> list[tuple[Task, Task]]:
-    """For every task that this peer has played in EXPERIMENTS, those of the product with its money.
+    """For every task that this peer has played in OF_THREE_PHASES, those of the product with its money.
 
     A run in which the peer had nothing left to spend in some phase has no partner.
     """
-    mine = {task: run for task, run in found.items() if task.experiment in EXPERIMENTS and task.player == player}
+    mine = {task: run for task, run in found.items() if task.experiment in OF_THREE_PHASES and task.player == player}
     spent_usd = {task: spent_by_phase(run) for task, run in mine.items()}
     return [
         (task, _with_money(task, usd, len(mine[task].rewards), name))

@@ -1,8 +1,8 @@
 """ParetoBandit under a scenario: the same order, outcomes and budget as a replay, told of changes by its own functions.
 
 A new price is `update_model_pricing`, a new arm `register_model`, both as its documentation says; a silent change of
-quality is told to nobody. Nothing is held before a call: a choice whose bill does not fit in the money left is
-refused, and nothing is learned from it.
+quality is told to nobody. Nothing is held before a call: a choice whose bill does not fit in the money left of the
+window is refused, and nothing is learned from it. Its pacer aims at the budget per request and knows no windows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bandit_router.core.money import NUSD_PER_USD, usd_to_nusd
 from bandit_router_sim.logs.full import FloatArray
 from bandit_router_sim.peers.paretobandit import ParetoBandit, registry_of
 from bandit_router_sim.peers.protocol import Offer, Request
-from bandit_router_sim.replay.course import course_of
+from bandit_router_sim.replay.course import LEARNING, course_of
 from bandit_router_sim.replay.engine import empty_trace
 from bandit_router_sim.replay.recorded import Recorded
 from bandit_router_sim.replay.result import RunResult
@@ -84,16 +84,22 @@ class PeerReplay:
 
     def run(self) -> RunResult:
         """Ask for every request in order."""
-        learning, rows = self._course.learning, self._course.rows.tolist()
-        for number, row in enumerate(rows):
-            if number in (0, learning):
-                requests = (learning if number == 0 else 0) or len(rows) - learning
-                self._left_nusd = round(self._setting.budget_usd * requests * NUSD_PER_USD)
+        windows = self._course.windows.tolist()
+        for number, row in enumerate(self._course.rows.tolist()):
+            if number == 0 or windows[number] != windows[number - 1]:
+                self._left_nusd = self._limit_nusd(windows[number])
             while self._changes and self._changes[0][0] <= number:
                 self._apply(self._changes.popleft()[1])
             self._serve(number, row)
         log = self._material.log
         return RunResult(log_name=log.name, arm_ids=log.arm_ids, setting=self._setting, trace=self._trace)
+
+    def _limit_nusd(self, window: int) -> int:
+        """Of the learning stretch by its requests; of every reported window an equal part, as the product's."""
+        learning = self._course.learning
+        reported = (len(self._course.rows) - learning) / self._setting.scenario.windows
+        requests = learning if window == LEARNING else reported
+        return round(self._setting.budget_usd * requests * NUSD_PER_USD)
 
     def _serve(self, number: int, row: int) -> None:
         request = Request(number, row, self._contexts[row], self._material.log.prompts[row])
@@ -132,9 +138,9 @@ class PeerReplay:
 
 
 def _check(scenario: Scenario) -> None:
-    plain = replace(Scenario(), name=scenario.name, changes=scenario.changes, traffic=scenario.traffic)
-    if scenario != plain:
-        raise ScenarioError("a peer has one tenant and one window, and hears of everything at once")
+    told = {name: getattr(scenario, name) for name in ("name", "changes", "traffic", "windows")}
+    if scenario != replace(Scenario(), **told):
+        raise ScenarioError("a peer has one tenant and windows of equal money, and hears of everything at once")
     for change in scenario.changes:
         if isinstance(change, ArmChange) and change.change != "add":
             raise ScenarioError(f"changes: a peer is not told to {change.change} an arm")

@@ -36,16 +36,27 @@ def changes_tables(ground: Ground, found: Found) -> str:
     """Rewards and money by phase, differences, and how soon new arms are taken up and drops are recovered from."""
     runs = grouped(found)
     parts = [
-        "### Rewards and money",
-        markdown(_MONEY, [_money_row(place, members) for place, members in runs.items()]),
-        "### Differences by phase",
-        markdown(_DIFFERENCES, _difference_rows(runs, queries=len(ground.material.log))),
+        *_money_parts(runs, queries=len(ground.material.log), under=""),
         "### A new arm",
         markdown(_SHARES, _share_rows(ground, runs)),
         "### Drop and recovery",
         markdown(_RECOVERIES, _recovery_rows(runs)),
     ]
     return "\n\n".join(parts)
+
+
+def tables_by_phase(found: Found, *, queries: int) -> str:
+    """Rewards and money, and differences, where every phase has a budget of its own."""
+    return "\n\n".join(_money_parts(grouped(found), queries=queries, under=", a budget for each phase"))
+
+
+def _money_parts(runs: Runs, *, queries: int, under: str) -> list[str]:
+    return [
+        f"### Rewards and money{under}",
+        markdown(_MONEY, [_money_row(place, members) for place, members in runs.items()]),
+        f"### Differences by phase{under}",
+        markdown(_DIFFERENCES, _difference_rows(runs, queries=queries)),
+    ]
 
 
 def delays_table(found: Sequence[Loss]) -> str:

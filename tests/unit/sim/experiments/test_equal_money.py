@@ -8,12 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bandit_router_sim.experiments.equal_money import (
-    EXPERIMENTS,
-    equal_money_table,
-    spent_by_phase,
-    tasks_with_the_money_of,
-)
+from bandit_router_sim.experiments.equal_money import equal_money_table, spent_by_phase, tasks_with_the_money_of
+from bandit_router_sim.experiments.phases import OF_THREE_PHASES
 from bandit_router_sim.experiments.runs import Task, ground_of, run_all, tasks_of
 from bandit_router_sim.kept.cache import Finished, ResultCache
 from bandit_router_sim.peers.registry import PEERS
@@ -40,7 +36,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
 def test_every_run_of_the_experiments_of_three_phases_has_a_partner(played: Played) -> None:
     _, theirs, pairs, _ = played
-    assert list(pairs) == [task for task in theirs if task.experiment in EXPERIMENTS]
+    assert list(pairs) == [task for task in theirs if task.experiment in OF_THREE_PHASES]
     assert {task.player for task in pairs.values()} == {"default"}
     assert all(task.setting.seed == pair.setting.seed for task, pair in pairs.items())
 
@@ -82,8 +78,8 @@ def test_the_table_has_a_row_for_every_experiment_and_budget(played: Played) -> 
     material, theirs, pairs, ours = played
     text = equal_money_table(list(pairs.items()), {**theirs, **ours}, queries=len(material.log))
     rows = text.splitlines()[2:]
-    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(EXPERIMENTS)
-    first = [task for task in pairs if task.experiment == EXPERIMENTS[0]]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(OF_THREE_PHASES)
+    first = [task for task in pairs if task.experiment == OF_THREE_PHASES[0]]
     its, mine = [theirs[task] for task in first], [ours[pairs[task]] for task in first]
     cells = rows[0].strip("| ").split(" | ")
     assert cells[3].split()[0] == f"{mean_in(its, 0):.4f}"

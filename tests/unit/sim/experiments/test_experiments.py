@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,28 @@ def test_a_peer_never_spends_more_than_there_is(material: Material) -> None:
     assert result.trace.costs_usd[reported].sum() <= result.trace.money_usd[reported].sum()
 
 
-@pytest.mark.parametrize("field", [{"reward_delay": 3}, {"windows": 2}, {"reward_rate": 0.5}])
+def test_in_no_window_a_peer_spends_more_than_its_part(material: Material) -> None:
+    budget_usd = 1.05 * float(material.log.costs_usd[:, SMALL].mean())
+    scenario = Scenario(windows=3)
+    trace = (
+        PeerReplay(
+            material,
+            Setting(POLICIES["default"], budget_usd, 3, 0.25, scenario),
+            whitened(contexts_of(material)),
+            warm=False,
+        )
+        .run()
+        .trace
+    )
+    reported = int(trace.is_reported.sum())
+    spent_usd = [trace.costs_usd[trace.windows == window].sum() for window in range(3)]
+    assert max(spent_usd) <= budget_usd * reported / 3 + 1e-9
+    assert sum(spent_usd) > 0.9 * budget_usd * reported
+    refused = [(trace.chosen[trace.windows == window] == REFUSED) for window in range(3)]
+    assert any(one.any() and not two[0] for one, two in pairwise(refused))
+
+
+@pytest.mark.parametrize("field", [{"reward_delay": 3}, {"carry_over": True}, {"reward_rate": 0.5}])
 def test_what_a_peer_cannot_be_told_is_refused(material: Material, field: dict[str, float]) -> None:
     setting = Setting(POLICIES["default"], BUDGET_USD, 0, scenario=replace(Scenario(), **field))
     with pytest.raises(ScenarioError, match="peer"):

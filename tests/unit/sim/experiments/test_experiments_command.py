@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bandit_router_sim.cli import app
+from bandit_router_sim.experiments.phases import OF_THREE_PHASES
 from bandit_router_sim.experiments.runs import EXPERIMENTS
 from bandit_router_sim.logs.canonical import write_full_log
 from bandit_router_sim.peers.registry import PEERS
@@ -16,6 +17,8 @@ from tests.unit.sim.compare.compare_logs import ARM_IDS, make_material
 
 ROWS = 60
 PEER = "paretobandit"
+RUNS = len(EXPERIMENTS) + len(OF_THREE_PHASES)
+"""Of one player: all experiments, and those of three phases once more with a budget for each."""
 
 
 def played_by(players: str, tmp_path: Path) -> tuple[list[str], str]:
@@ -33,16 +36,17 @@ def played_by(players: str, tmp_path: Path) -> tuple[list[str], str]:
 
 def test_a_peer_alone_is_played_alone(tmp_path: Path) -> None:
     players, text = played_by(PEER, tmp_path)
-    assert players == [PEER] * len(EXPERIMENTS)
+    assert players == [PEER] * RUNS
     assert "peer's money" not in text
 
 
 def test_the_default_alone_is_played_alone(tmp_path: Path) -> None:
-    assert played_by("default", tmp_path)[0] == ["default"] * len(EXPERIMENTS)
+    assert played_by("default", tmp_path)[0] == ["default"] * RUNS
 
 
 def test_beside_a_peer_the_default_plays_with_its_money_too(tmp_path: Path) -> None:
     players, text = played_by(f"{PEER},default", tmp_path)
-    assert players.count(PEER) == len(EXPERIMENTS)
-    assert players.count("default") > len(EXPERIMENTS)
+    assert players.count(PEER) == RUNS
+    assert players.count("default") > RUNS
+    assert "### Differences by phase, a budget for each phase" in text
     assert "### With the peer's money" in text
