@@ -63,7 +63,7 @@ $(PACKAGED_LOG): | $(STAMPS)/venv
 prior-study: venv ## What priors are worth: battles foretold, decisions saved (an hour)
 	$(BIN)/bandit-router-sim prior-study $(LOGS) --battles $(BATTLES) --out prior-study.md $(ARGS)
 
-experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (two hours on one core)
+experiments: venv ## Changing prices, quality and arms against ParetoBandit; late and rare feedback (three hours on one core)
 	$(BIN)/bandit-router-sim experiments $(PARETO_LOG) --seeds 20 --out experiments $(ARGS)
 
 ope-coverage: venv $(filter $(PACKAGED_LOG),$(COVERAGE_LOGS)) ## How often the off-policy intervals hold the truth; the tables go into docs/ope-coverage.md (half an hour)
