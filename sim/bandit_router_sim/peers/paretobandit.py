@@ -8,7 +8,7 @@ no fixed cost penalty beside it. Three ways to run it:
 - cold: its constants for starts without priors (`BEST_K3_TABULA_RASA_HPARAMS`), on the contexts that all policies see,
   whitened as its own features are (on three arms of its published data that is as good as its own features; on the
   contexts as they are it loses up to .11);
-- warm: its shipped priors, learned from 8,374 labelled prompts, and its own features (`sentence_features`);
+- warm: its shipped priors, learned from 8,373 labelled prompts, and its own features (`sentence_features`);
 - as shipped: warm, and the pacer sees what the package itself estimates a call to cost (list price × 600 tokens).
 
 In the first two the bill is put into the routing log before the feedback, as the package's own demo does.

@@ -103,7 +103,7 @@ class Stage:
             await self._put(self.recorded.arm(change.arm_id, draining=change.change == "drain"))
 
     async def _put(self, arm: Arm) -> None:
-        quota_nusd = usd_to_nusd(Decimal(repr(self._onboarding_usd.get(arm.arm_id, 0.0))))
+        quota_nusd = usd_to_nusd(Decimal(repr(float(self._onboarding_usd.get(arm.arm_id, 0.0)))))
         await self.services.admin.put_arm(POOL_ID, replace(arm, onboarding_nusd=quota_nusd), etag="", dry_run=False)
 
     def _pool(self) -> Pool:

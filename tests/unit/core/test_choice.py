@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bandit_router.core.arm_table import ArmTable
 from bandit_router.core.budget_policies.protocol import LinearCharge
 from bandit_router.core.choice import (
+    HOLD_QUANTILE_95,
     Query,
     candidates,
     draw_arm,
@@ -140,6 +141,18 @@ def test_scores_are_linear_in_dollars(query: Query, price_per_usd: float) -> Non
     free, priced = quotes_of(query), quotes_of(query, price_per_usd=price_per_usd)
     for before, after in zip(free, priced, strict=True):
         assert after.score == pytest.approx(before.score - price_per_usd * before.expected_cost_nusd / 1e9)
+
+
+@PROPERTY
+@given(arms, queries())
+def test_a_quantile_hold_is_the_exact_price_of_the_long_answer_capped(arm: Arm, query: Query) -> None:
+    (quote,) = quotes_of(query, (arm,), hold_policy=HoldPolicy.QUANTILE)
+    tokens = table_of((arm,)).model.tokens
+    long = float(tokens.mean[0].dot(query.context)) + HOLD_QUANTILE_95 * float(tokens.sd[0])
+    assert quote.hold_nusd == arm.prices.dearest_nusd(
+        input_tokens=query.most_prompt_tokens,
+        output_tokens=math.ceil(capped_tokens(long, query.most_output_tokens(arm))),
+    )
 
 
 def test_an_expected_hold_is_the_expected_cost() -> None:

@@ -1,4 +1,4 @@
-"""A pool that starts with ParetoBandit's priors expects what that package expects, and is as certain of it."""
+"""A pool that starts with ParetoBandit's priors expects what that package expects, with certainty in proportion."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ def test_nothing_is_said_of_the_prompts_length_or_of_other_arms() -> None:
     assert arm.precision[1, 1] < 1e-3 * np.diag(arm.precision)[2:].min()
 
 
-def test_embeddings_have_a_mean_squared_norm_of_one() -> None:
+def test_embeddings_of_white_features_have_a_mean_squared_norm_of_one() -> None:
     features, _ = contexts()
     assert np.square(embeddings_of(features)).sum(axis=1).mean() == pytest.approx(1.0, abs=0.1)
